@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Text <-> token ids: a SentencePiece model with T5's conventions, in training and inference.
+
+pad 0 (also the decoder's start), eos 1, unk 2. The 100 sentinels are inside the model, counting
+down at its end as in mT5's `mc4.250000.100extra`: <extra_id_0> is the last id. Loading a model that
+does not keep to this fails at once instead of training on shifted ids.
+
+Text is brought to NFC before it is encoded; what else happens to it (mT5: nmt_nfkc, the demo
+model: nothing) is part of the SentencePiece model.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import sentencepiece
+
+PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
+NUM_SENTINELS = 100
+# mT5's file writes its sentinels with the word mark in front, others without.
+SENTINEL_SPELLINGS = ("<extra_id_{}>", "\u2581<extra_id_{}>")
+
+
+class Tokenizer:
+    """Immutable, picklable wrapper of one SentencePiece model."""
+
+    pad_id, eos_id, unk_id = PAD_ID, EOS_ID, UNK_ID
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Load a `.model` file.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ValueError: it is no SentencePiece model, or keeps to other special ids.
+        """
+        path = pathlib.Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"No tokenizer at {path}: expected a SentencePiece model, which lies beside the "
+                "weights of a pali or mT5 checkpoint as spiece.model."
+            )
+        self._read(path.read_bytes(), str(path))
+
+    @classmethod
+    def from_bytes(cls, serialized: bytes, origin: str = "the given bytes") -> Tokenizer:
+        """A tokenizer from the content of a `.model` file; `origin` is named in errors."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._read(serialized, origin)
+        return tokenizer
+
+    def to_bytes(self) -> bytes:
+        """The content of the `.model` file."""
+        return self._serialized
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids; a model's embedding may have more rows (mT5: 250,100 of 250,112)."""
+        return self._processor.get_piece_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without eos."""
+        return self._processor.encode(unicodedata.normalize("NFC", text))
+
+    def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
+        """Ids of several texts, without eos."""
+        return self._processor.encode([unicodedata.normalize("NFC", text) for text in texts])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text up to the first eos; pad and ids beyond the vocabulary (padded rows) are dropped."""
+        kept = []
+        for token in map(int, ids):
+            if token == EOS_ID:
+                break
+            if PAD_ID < token < self.vocab_size:
+                kept.append(token)
+        return self._processor.decode(kept)
+
+    def pieces(self, text: str) -> list[str]:
+        """The pieces a text is cut into, to look at."""
+        return [self._processor.id_to_piece(token) for token in self.encode(text)]
+
+    def sentinel(self, index: int) -> int:
+        """Id of <extra_id_index>; counts down from the last id."""
+        if not 0 <= index < NUM_SENTINELS:
+            raise ValueError(
+                f"There is no sentinel <extra_id_{index}>: they go from 0 to {NUM_SENTINELS - 1}."
+            )
+        return self.vocab_size - 1 - index
+
+    def unknown_share(self, text: str) -> float:
+        """Share of a text's tokens that are unknown or single bytes, in 0..1.
+
+        Near 0 for a script the model has pieces for; near 1 for one it can only spell in bytes.
+        """
+        tokens = self.encode(text)
+        if not tokens:
+            return 0.0
+        return sum(token == UNK_ID or self._is_byte(token) for token in tokens) / len(tokens)
+
+    @functools.cached_property
+    def _byte_ids(self) -> frozenset[int]:
+        return frozenset(id for id in range(self.vocab_size) if self._processor.is_byte(id))
+
+    def _is_byte(self, token: int) -> bool:
+        return token in self._byte_ids
+
+    def _read(self, serialized: bytes, origin: str) -> None:
+        processor = sentencepiece.SentencePieceProcessor()
+        try:
+            processor.load_from_serialized_proto(serialized)
+        except RuntimeError:
+            raise ValueError(f"{origin} is not a SentencePiece model.") from None
+        found = (processor.pad_id(), processor.eos_id(), processor.unk_id())
+        if found != (PAD_ID, EOS_ID, UNK_ID):
+            raise ValueError(
+                f"{origin} has pad, eos, unk = {found}; pali needs "
+                f"{(PAD_ID, EOS_ID, UNK_ID)} as in T5 and mT5."
+            )
+        size = processor.get_piece_size()
+        for index in (0, NUM_SENTINELS - 1):
+            piece = processor.id_to_piece(size - 1 - index) if index < size else "nothing"
+            if piece not in [spelling.format(index) for spelling in SENTINEL_SPELLINGS]:
+                raise ValueError(
+                    f"{origin} has {piece!r} at id {size - 1 - index} of {size}, where "
+                    f"<extra_id_{index}> must stand: the {NUM_SENTINELS} sentinels have to be "
+                    "inside the model, counting down at its end, as in mT5's."
+                )
+        self._serialized, self._processor = serialized, processor
+
+    def __reduce__(self):
+        """Pickled as the model's bytes."""
+        return type(self).from_bytes, (self._serialized,)
