@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a backbone and an experiment are: frozen dataclasses, data only.
+
+Nothing here imports JAX, so that a command line can answer `--help` in under a second. A config is
+saved beside what it produced as JSON; `from_json(to_json(config)) == config` for every config.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """A Vision Transformer: pre-LN, learned positions, patch tokens out (pali/models/vit.py)."""
+
+    width: int
+    depth: int
+    mlp_dim: int
+    num_heads: int
+    patch_size: int
+    """Side of a square patch, in pixels."""
+    image_size: int
+    """Side of the square picture, in pixels; a multiple of `patch_size`."""
+    class_token: bool = False
+    """Whether a learned token stands before the patches (ViT, CLIP). It is never a visual token."""
+    pool: Literal["none", "map"] = "none"
+    """"map" adds the attention-pooling head of SigLIP and ViT-G, read by `classify` alone."""
+    num_classes: int = 0
+    """Outputs of the linear classifier on the pooled vector; 0 leaves the pooled vector as it is."""
+    gelu: Literal["exact", "tanh"] = "tanh"
+    """big_vision and SigLIP use the tanh approximation, Hugging Face's ViT the exact function."""
+    layer_norm_epsilon: float = 1e-6
+    dropout: float = 0.0
+    dtype: Dtype = "float32"
+    """Operands of the matrix products; accumulation and parameters stay float32."""
+    scan: bool = True
+    """Compile one block and loop over a stacked layer axis, instead of unrolling every block."""
+    remat: bool = False
+    """Recompute a block's activations in the backward pass instead of keeping them."""
+
+    def __post_init__(self):
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}; "
+                f"the nearest sizes are {self.image_size // self.patch_size * self.patch_size} and "
+                f"{(self.image_size // self.patch_size + 1) * self.patch_size}"
+            )
+        if self.width % self.num_heads:
+            raise ValueError(f"num_heads {self.num_heads} does not divide width {self.width}")
+        if self.num_classes and self.pool == "none":
+            raise ValueError(f'num_classes {self.num_classes} needs pool="map": there is no vector')
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.width // self.num_heads
+
+    @property
+    def num_visual_tokens(self) -> int:
+        """Patches of one picture, which all become visual tokens."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+@dataclass(frozen=True)
+class MT5Config:
+    """An mT5 / T5.1.1 encoder-decoder (pali/models/mt5.py)."""
+
+    vocab_size: int
+    width: int
+    mlp_dim: int
+    num_heads: int
+    head_dim: int
+    """mT5-small has heads * head_dim = 384 beside width 512: the two are independent."""
+    encoder_layers: int
+    decoder_layers: int
+    relative_buckets: int = 32
+    relative_max_distance: int = 128
+    dropout: float = 0.0
+    dtype: Dtype = "float32"
+    """Operands of the matrix products. Never float16: mT5's activations overflow it."""
+    scan: bool = True
+    remat: bool = False
+
+
+@dataclass(frozen=True)
+class PaLIConfig:
+    """A ViT whose patch tokens stand before the text embeddings of an mT5."""
+
+    vit: ViTConfig
+    mt5: MT5Config
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which examples a run reads, and in what shape."""
+
+    mixture: str
+    """Name of a registered SeqIO task or mixture, or of what `records` holds."""
+    task_modules: tuple[str, ...] = ()
+    """Your own task files, as importable names or paths; those of the checkout are always there."""
+    records: str | None = None
+    """Folder of tokenised records (`pali tasks NAME --write DIR`): SeqIO is then never imported."""
+    batch_size: int = 128
+    """Examples per step, over all hosts."""
+    inputs_length: int = 16
+    """Prompt tokens, the end-of-sequence token counted; longer prompts are cut."""
+    targets_length: int = 24
+    """Target tokens, the end-of-sequence token counted; longer targets are cut."""
+    visual_tokens: str | None = None
+    """Folder of the cache of frozen visual tokens, filled before the first step when absent."""
+    prefetch_threads: int = 1
+    """Threads that prepare examples while a step runs."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The update rule, its schedule, and what it leaves alone."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = 1e-3
+    """Peak, reached after `warmup_steps`."""
+    warmup_steps: int = 500
+    schedule: Literal["cosine", "rsqrt", "linear"] = "cosine"
+    """After the warm-up: cosine or linear to zero at the last step, or inverse square root."""
+    b1: float = 0.9
+    b2: float = 0.98
+    weight_decay: float = 0.0
+    """Decoupled, on matrices only."""
+    clip_norm: float = 1.0
+    freeze: tuple[str, ...] = ()
+    """Regular expressions over parameter paths (`vit/.*`): no gradients and no optimizer slots."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment: `pali train configs/NAME.py` runs the Config that its get_config() returns."""
+
+    model: PaLIConfig
+    data: DataConfig
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    objective: Literal["generate", "classify"] = "generate"
+    """"generate": cross-entropy of the target text. "classify": the ViT alone, on its own head."""
+    steps: int = 1000
+    seed: int = 0
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    init_from: tuple[str, ...] = ()
+    """Workdirs or model folders whose parameters are taken over wherever the paths agree."""
+    tokenizer: str | None = None
+    """A sentencepiece model; None is the embedded model's own."""
+    languages: tuple[str, ...] = ()
+    """Languages the exported model says it was trained on."""
+    log_every: int = 50
+    eval_every: int = 1000
+    eval_splits: tuple[str, ...] = ("validation",)
+    eval_batches: int = 16
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+
+
+T = TypeVar("T")
+
+
+def to_json(config: Any) -> str:
+    """The config as indented JSON; read back by `from_json`."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(cls: type[T], text: str) -> T:
+    """Rebuilds a config of type `cls` from what `to_json` wrote.
+
+    Raises:
+      ValueError: an unknown or a missing field, or a value of another type; the message names the
+        field by its whole path.
+    """
+    return _build(cls, json.loads(text), cls.__name__)
+
+
+def _build(kind: Any, value: Any, path: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        if value not in typing.get_args(kind):
+            raise ValueError(f"{path} is {value!r}; it must be one of {typing.get_args(kind)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{path} is {value!r}; it must be a list")
+        return tuple(_build(typing.get_args(kind)[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (k for k in typing.get_args(kind) if k is not type(None))
+        return _build(kind, value, path)
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, path)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{path} is {value!r}; it must be of type {kind.__name__}")
+    return value
+
+
+def _build_dataclass(cls: Any, value: Any, path: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is {value!r}; it must be an object with the fields of {cls.__name__}")
+    kinds = typing.get_type_hints(cls)
+    for name in value:
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kinds)}"
+            raise ValueError(f"{path} has no field {name!r}{hint}")
+    required = {
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    if missing := sorted(required - set(value)):
+        raise ValueError(f"{path} lacks {', '.join(missing)}")
+    return cls(**{name: _build(kinds[name], v, f"{path}.{name}") for name, v in value.items()})

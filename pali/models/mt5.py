@@ -1,0 +1,387 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""mT5 (T5 v1.1): embeddings [b s D] -> encoder -> decoder -> logits [b t V], with a cache.
+
+Pre-norm blocks with RMSNorm and no biases; a gated tanh-GELU; attention logits that are not scaled
+(the factor 1/sqrt(H) is in the query's initialiser); one learned bias over relative positions for
+each stack, shared by its layers and absent from cross-attention; an output head of its own, whose
+logits are not scaled either (arXiv 2010.11934). Parameter names, initialisers and the places of
+dropout are those of T5X (`t5x/examples/t5`), so importing its checkpoints is renaming.
+
+The encoder reads embeddings, not tokens: what is embedded, and what stands before it, is decided
+outside (pali/models/pali.py). The cache is a plain dict that the caller holds and passes.
+
+Einsum letters (pali/types.py): B batch, T queries, S keys, N heads, H head width, D width, F MLP
+width, V vocabulary, L layers. Keys lie as [B N H S] and values as [B N S H], the order in which
+attention's two products read them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from pali.config import MT5Config
+from pali.models.layers import Dense, RMSNorm, block_stack, contract
+from pali.models.relative_bias import RelativeBias
+
+MASKED = -1e9
+"""Logit of a hidden key. Finite, so that a row with nothing to see is uniform instead of NaN."""
+
+Cache = dict[str, Array]
+
+_fan_in_normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+_fan_in_truncated = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+class MT5(nn.Module):
+    """Encoder and decoder over one embedding table."""
+
+    config: MT5Config
+
+    def setup(self):
+        """Parameters: token_embedder/embedding, encoder/…, decoder/…."""
+        cfg = self.config
+        init = nn.initializers.normal(1.0)
+        self.token_embedder = nn.Embed(cfg.vocab_size, cfg.width, embedding_init=init)
+        self.encoder = Encoder(cfg)
+        self.decoder = Decoder(cfg)
+
+    def __call__(
+        self,
+        encoder_input_tokens: Int[Array, "b s"],
+        decoder_input_tokens: Int[Array, "b t"],
+        deterministic: bool = True,
+    ) -> Float[Array, "b t V"]:
+        """Text to text, without a picture: teacher-forced logits in float32; id 0 is padding."""
+        mask = encoder_input_tokens > 0
+        encoded = self.encode(self.embed(encoder_input_tokens), mask, deterministic)
+        return self.decode(encoded, mask, decoder_input_tokens, deterministic)
+
+    def embed(self, tokens: Int[Array, "*b s"]) -> Float[Array, "*b s D"]:
+        """Rows of the embedding table, in `config.dtype`."""
+        return self.token_embedder(tokens).astype(self.config.dtype)
+
+    def encode(
+        self, embedded: Float[Array, "b s D"], mask: Bool[Array, "b s"], deterministic: bool = True
+    ) -> Float[Array, "b s D"]:
+        """Reads the source; `mask` is True where it is real, and nothing attends elsewhere."""
+        return self.encoder(embedded.astype(self.config.dtype), mask, deterministic)
+
+    def decode(
+        self,
+        encoded: Float[Array, "b s D"],
+        encoder_mask: Bool[Array, "b s"],
+        decoder_input_tokens: Int[Array, "b t"],
+        deterministic: bool = True,
+    ) -> Float[Array, "b t V"]:
+        """Float32 logits of every target position, each seeing only the inputs up to its own."""
+        return self.logits(
+            self.decoder_states(encoded, encoder_mask, decoder_input_tokens, deterministic)
+        )
+
+    def decoder_states(
+        self,
+        encoded: Float[Array, "b s D"],
+        encoder_mask: Bool[Array, "b s"],
+        decoder_input_tokens: Int[Array, "b t"],
+        deterministic: bool = True,
+    ) -> Float[Array, "b t D"]:
+        """What `logits` reads, for a loss that never holds the logits of all positions at once."""
+        embedded = self.embed(decoder_input_tokens)
+        return self.decoder(embedded, encoded, encoder_mask, deterministic)
+
+    def logits(self, states: Float[Array, "*b D"]) -> Float[Array, "*b V"]:
+        """The output head, in float32."""
+        return self.decoder.logits_dense(states)
+
+    def init_cache(
+        self, encoded: Float[Array, "b s D"], encoder_mask: Bool[Array, "b s"], max_length: int
+    ) -> Cache:
+        """The decoder's memory before its first step, in `config.dtype`.
+
+        Returns:
+          self_key [L b N H t], self_value [L b N t H]: zeros, t = `max_length`; `decode_step` fills
+          one position at a time. cross_key [L b N H s], cross_value [L b N s H] and cross_mask
+          [1 b s]: what the decoder sees of the source, the same at every step. The batch is axis 1
+          of every array.
+        """
+        cfg = self.config
+        batch, heads = (cfg.decoder_layers, encoded.shape[0]), (cfg.num_heads, cfg.head_dim)
+        return {
+            "self_key": jnp.zeros((*batch, *heads, max_length), cfg.dtype),
+            "self_value": jnp.zeros((*batch, heads[0], max_length, heads[1]), cfg.dtype),
+            "cross_mask": encoder_mask[None],
+            **self.decoder.cross_cache(encoded),
+        }
+
+    def decode_step(
+        self, cache: Cache, tokens: Int[Array, " b"], index: Int[Array, ""]
+    ) -> tuple[Float[Array, "b V"], Cache]:
+        """One position for each row: the logits that follow, and the cache with it written in.
+
+        Args:
+          cache: from `init_cache`, or from the step before.
+          tokens: the token at position `index`; at index 0 the start token, 0.
+          index: how many positions the cache already holds, the same for every row.
+
+        Several hypotheses of one example can share its source: with w times as many tokens, and
+        rows of "self_…", as there are rows of "cross_…", rows i·w … i·w + w - 1 belong to source i.
+        """
+        states, cache = self.decoder.step(self.embed(tokens)[:, None], cache, index)
+        return self.logits(states[:, 0]), cache
+
+
+class Encoder(nn.Module):
+    """Bidirectional stack over the whole source."""
+
+    config: MT5Config
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b s D"], mask: Bool[Array, "b s"], deterministic: bool
+    ) -> Float[Array, "b s D"]:
+        """All positions attend to those where `mask` is True."""
+        cfg = self.config
+        positions = jnp.arange(x.shape[1])
+        bias = RelativeBias(cfg, bidirectional=True, name="relpos_bias")(positions, positions)
+        blocks = _layers(EncoderBlock, cfg.encoder_layers, cfg, deterministic)
+        x, _ = blocks(dropout(cfg, deterministic)(x), None, mask[:, None, None, :], bias)
+        x = RMSNorm(dtype=cfg.dtype, name="encoder_norm")(x)
+        return nn.Dropout(cfg.dropout, deterministic=deterministic)(x)
+
+
+class Decoder(nn.Module):
+    """Causal stack that also attends to the encoded source."""
+
+    config: MT5Config
+
+    def setup(self):
+        """What stands beside the layers."""
+        cfg = self.config
+        self.relpos_bias = RelativeBias(cfg, bidirectional=False)
+        self.decoder_norm = RMSNorm(dtype=cfg.dtype)
+        self.logits_dense = Head(cfg)
+        self.dropout = dropout(cfg)
+
+    def __call__(
+        self,
+        x: Float[Array, "b t D"],
+        encoded: Float[Array, "b s D"],
+        encoder_mask: Bool[Array, "b s"],
+        deterministic: bool,
+    ) -> Float[Array, "b t D"]:
+        """All positions at once (teacher forcing)."""
+        positions = jnp.arange(x.shape[1])
+        bias = self.relpos_bias(positions, positions)
+        causal = positions[:, None] >= positions
+        shared = (encoded, causal, bias, encoder_mask[:, None, None, :])
+        x = self.dropout(x, deterministic)
+        x, _ = self._through("__call__", deterministic, x, None, *shared)
+        return self.dropout(self.decoder_norm(x), deterministic)
+
+    def cross_cache(self, encoded: Float[Array, "b s D"]) -> Cache:
+        """Keys and values of the source in every layer: cross_key and cross_value of the cache."""
+        _, cache = self._through("cross_cache", True, encoded, None)
+        return cache
+
+    def step(
+        self, x: Float[Array, "b 1 D"], cache: Cache, index: Int[Array, ""]
+    ) -> tuple[Float[Array, "b 1 D"], Cache]:
+        """The position `index` alone, reading earlier ones from the cache."""
+        positions = jnp.arange(cache["self_key"].shape[-1])
+        bias = self.relpos_bias(index[None], positions)
+        per_layer = {name: array for name, array in cache.items() if name != "cross_mask"}
+        shared = (index, positions <= index, bias, cache["cross_mask"][0, :, None, None, :])
+        x, written = self._through("step", True, x, per_layer, *shared)
+        return self.decoder_norm(x), cache | written
+
+    @nn.compact
+    def _through(self, method: str, deterministic: bool, x: Any, cache: Any, *shared: Any) -> Any:
+        cfg = self.config
+        return _layers(DecoderBlock, cfg.decoder_layers, cfg, deterministic, method)(
+            x, cache, *shared
+        )
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention, then MLP, each added to its input."""
+
+    config: MT5Config
+    deterministic: bool = True
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b s D"], _: None, mask: Array, bias: Float[Array, "N s s"]
+    ) -> tuple[Float[Array, "b s D"], None]:
+        """`mask` and `bias` as in `Attention`; the second argument and result are unused."""
+        cfg = self.config
+        drop = dropout(cfg, self.deterministic)
+        attention = Attention(cfg, self.deterministic, name="attention")
+        y = RMSNorm(dtype=cfg.dtype, name="pre_attention_layer_norm")(x)
+        x = x + drop(attention(y, attention.keys_and_values(y), mask, bias))
+        y = RMSNorm(dtype=cfg.dtype, name="pre_mlp_layer_norm")(x)
+        return x + drop(MLP(cfg, self.deterministic, name="mlp")(y)), None
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, cross-attention, MLP, each added to its input."""
+
+    config: MT5Config
+    deterministic: bool = True
+
+    def setup(self):
+        """Three sublayers, a norm before each."""
+        cfg = self.config
+        self.pre_self_attention_layer_norm = RMSNorm(dtype=cfg.dtype)
+        self.self_attention = Attention(cfg, self.deterministic)
+        self.pre_cross_attention_layer_norm = RMSNorm(dtype=cfg.dtype)
+        self.encoder_decoder_attention = Attention(cfg, self.deterministic)
+        self.pre_mlp_layer_norm = RMSNorm(dtype=cfg.dtype)
+        self.mlp = MLP(cfg, self.deterministic)
+        self.dropout = dropout(cfg, self.deterministic)
+
+    def __call__(
+        self,
+        x: Float[Array, "b t D"],
+        _: None,
+        encoded: Float[Array, "b s D"],
+        mask: Array,
+        bias: Float[Array, "N t t"],
+        cross_mask: Array,
+    ) -> tuple[Float[Array, "b t D"], None]:
+        """Every target position at once."""
+        y = self.pre_self_attention_layer_norm(x)
+        seen = self.self_attention.keys_and_values(y)
+        x = x + self.dropout(self.self_attention(y, seen, mask, bias))
+        source = self.encoder_decoder_attention.keys_and_values(encoded)
+        return self._read_source(x, source, cross_mask), None
+
+    def cross_cache(self, encoded: Float[Array, "b s D"], _: None) -> tuple[Array, Cache]:
+        """This layer's keys and values of the source, which goes to the next layer unchanged."""
+        keys, values = self.encoder_decoder_attention.keys_and_values(encoded)
+        return encoded, {"cross_key": keys, "cross_value": values}
+
+    def step(
+        self,
+        x: Float[Array, "b 1 D"],
+        cache: Cache,
+        index: Int[Array, ""],
+        mask: Array,
+        bias: Float[Array, "N 1 t"],
+        cross_mask: Array,
+    ) -> tuple[Float[Array, "b 1 D"], Cache]:
+        """One position, written into this layer's part of the cache (no leading L)."""
+        y = self.pre_self_attention_layer_norm(x)
+        key, value = self.self_attention.keys_and_values(y)
+        keys = lax.dynamic_update_slice_in_dim(cache["self_key"], key, index, axis=3)
+        values = lax.dynamic_update_slice_in_dim(cache["self_value"], value, index, axis=2)
+        x = x + self.self_attention(y, (keys, values), mask, bias)
+        x = self._read_source(x, (cache["cross_key"], cache["cross_value"]), cross_mask)
+        return x, {"self_key": keys, "self_value": values}
+
+    def _read_source(self, x: Array, source: tuple[Array, Array], mask: Array) -> Array:
+        y = self.pre_cross_attention_layer_norm(x)
+        # The hypotheses of one example are so many queries to its one set of keys and values.
+        y = y.reshape(source[0].shape[0], -1, self.config.width)
+        y = self.encoder_decoder_attention(y, source, mask)
+        x = x + self.dropout(y.reshape(x.shape))
+        return x + self.dropout(self.mlp(self.pre_mlp_layer_norm(x)))
+
+
+class Attention(nn.Module):
+    """Multi-head attention without scaling; softmax in float32. N·H need not equal D."""
+
+    config: MT5Config
+    deterministic: bool = True
+
+    def setup(self):
+        """Kernels are matrices [D, N·H] and [N·H, D], as in T5X."""
+        cfg = self.config
+        joined = (cfg.num_heads * cfg.head_dim,)
+        # T5 has no 1/sqrt(H) on the logits; the query starts smaller by that factor instead.
+        query_init = nn.initializers.variance_scaling(1.0 / cfg.head_dim, "fan_in", "normal")
+        plain = dict(use_bias=False, dtype=cfg.dtype)
+        self.query = Dense(joined, kernel_init=query_init, **plain)
+        self.key = Dense(joined, kernel_init=_fan_in_normal, **plain)
+        self.value = Dense(joined, kernel_init=_fan_in_normal, **plain)
+        self.out = Dense((cfg.width,), kernel_init=_fan_in_normal, **plain)
+        self.dropout = dropout(cfg, self.deterministic)
+
+    def keys_and_values(
+        self, x: Float[Array, "b s D"]
+    ) -> tuple[Float[Array, "b N H s"], Float[Array, "b N s H"]]:
+        """What queries will read of `x`, laid out as the cache keeps it."""
+        keys, values = self._split(self.key(x)), self._split(self.value(x))
+        return keys.transpose(0, 2, 3, 1), values.transpose(0, 2, 1, 3)
+
+    def __call__(
+        self,
+        x: Float[Array, "b t D"],
+        source: tuple[Float[Array, "b N H s"], Float[Array, "b N s H"]],
+        mask: Bool[Array, "*broadcast"],
+        bias: Float[Array, "N t s"] | None = None,
+    ) -> Float[Array, "b t D"]:
+        """Queries from `x`; `mask` broadcasts to [b N t s] and is True where a query may look."""
+        dtype = self.config.dtype
+        keys, values = source
+        logits = contract("BTNH,BNHS->BNTS", self._split(self.query(x)), keys, dtype)
+        if bias is not None:
+            logits = logits + bias
+        weights = self.dropout(jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1))
+        y = contract("BNTS,BNSH->BTNH", weights, values, dtype)
+        return self.out(y.reshape(*x.shape[:2], -1))
+
+    def _split(self, x: Float[Array, "b s J"]) -> Float[Array, "b s N H"]:
+        return x.reshape(*x.shape[:2], self.config.num_heads, self.config.head_dim)
+
+
+class MLP(nn.Module):
+    """GELU(x wi_0) · (x wi_1), then wo."""
+
+    config: MT5Config
+    deterministic: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b s D"]) -> Float[Array, "b s D"]:
+        """Each position by itself."""
+        cfg = self.config
+        plain = dict(use_bias=False, dtype=cfg.dtype, kernel_init=_fan_in_truncated)
+        gate = jax.nn.gelu(Dense((cfg.mlp_dim,), name="wi_0", **plain)(x), approximate=True)
+        x = gate * Dense((cfg.mlp_dim,), name="wi_1", **plain)(x)
+        return Dense((cfg.width,), name="wo", **plain)(dropout(cfg, self.deterministic)(x))
+
+
+class Head(nn.Module):
+    """Width to vocabulary; unlike `Dense` it returns the sums as they are, in float32."""
+
+    config: MT5Config
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b D"]) -> Float[Array, "*b V"]:
+        """Logits in float32."""
+        shape = (self.config.width, self.config.vocab_size)
+        kernel = self.param("kernel", _fan_in_truncated, shape)
+        return contract("...D,DV->...V", x, kernel, self.config.dtype)
+
+
+def dropout(config: MT5Config, deterministic: bool | None = None) -> nn.Dropout:
+    """T5's dropout: one draw for all positions of a sequence (for attention, all its queries)."""
+    return nn.Dropout(config.dropout, broadcast_dims=(-2,), deterministic=deterministic)
+
+
+def _layers(
+    block: type[nn.Module],
+    depth: int,
+    config: MT5Config,
+    deterministic: bool,
+    method: str = "__call__",
+) -> Any:
+    switches = dict(scan=config.scan, remat=config.remat, method=method)
+    fields = dict(config=config, deterministic=deterministic)
+    return block_stack(block, depth, name="layers", **switches, **fields)

@@ -1,0 +1,302 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Small Hugging Face models with random weights, and the same weights under pali's names.
+
+Every parameter is random and nowhere zero or one, norms' scales and all biases included, so that a
+parameter read in the wrong place, or not at all, shows. Trees have the unscanned names
+(`encoder/layers_0/…`); `pali.checkpoints.merge.stack_layers` makes the other form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch
+import transformers
+
+from pali.config import MT5Config, ViTConfig
+
+# Heads times head width is not the width, and the decoder is shallower than the encoder.
+MT5 = MT5Config(
+    vocab_size=61,
+    width=24,
+    mlp_dim=40,
+    num_heads=3,
+    head_dim=5,
+    encoder_layers=3,
+    decoder_layers=2,
+    scan=False,
+)
+
+
+def hugging_face_mt5(seed: int = 0) -> transformers.MT5ForConditionalGeneration:
+    """The model of `MT5` above, with random weights, on eager attention in float32."""
+    config = transformers.MT5Config(
+        vocab_size=MT5.vocab_size,
+        d_model=MT5.width,
+        d_ff=MT5.mlp_dim,
+        num_heads=MT5.num_heads,
+        d_kv=MT5.head_dim,
+        num_layers=MT5.encoder_layers,
+        num_decoder_layers=MT5.decoder_layers,
+        tie_word_embeddings=False,
+        attn_implementation="eager",
+    )
+    return _randomise(transformers.MT5ForConditionalGeneration(config), seed)
+
+
+def mt5_params(model: transformers.MT5ForConditionalGeneration) -> dict:
+    """The parameters of `pali.models.mt5.MT5`."""
+    return {
+        "token_embedder": {"embedding": _array(model.shared.weight)},
+        "encoder": {
+            "relpos_bias": _relative_bias(model.encoder),
+            **{
+                f"layers_{i}": {
+                    "pre_attention_layer_norm": _norm(block.layer[0].layer_norm),
+                    "attention": _mt5_attention(block.layer[0].SelfAttention),
+                    "pre_mlp_layer_norm": _norm(block.layer[1].layer_norm),
+                    "mlp": _mt5_mlp(block.layer[1].DenseReluDense),
+                }
+                for i, block in enumerate(model.encoder.block)
+            },
+            "encoder_norm": _norm(model.encoder.final_layer_norm),
+        },
+        "decoder": {
+            "relpos_bias": _relative_bias(model.decoder),
+            **{
+                f"layers_{i}": {
+                    "pre_self_attention_layer_norm": _norm(block.layer[0].layer_norm),
+                    "self_attention": _mt5_attention(block.layer[0].SelfAttention),
+                    "pre_cross_attention_layer_norm": _norm(block.layer[1].layer_norm),
+                    "encoder_decoder_attention": _mt5_attention(block.layer[1].EncDecAttention),
+                    "pre_mlp_layer_norm": _norm(block.layer[2].layer_norm),
+                    "mlp": _mt5_mlp(block.layer[2].DenseReluDense),
+                }
+                for i, block in enumerate(model.decoder.block)
+            },
+            "decoder_norm": _norm(model.decoder.final_layer_norm),
+            "logits_dense": _linear(model.lm_head),
+        },
+    }
+
+
+VIT = ViTConfig(
+    width=24,
+    depth=3,
+    mlp_dim=40,
+    num_heads=4,
+    patch_size=4,
+    image_size=20,
+    class_token=True,
+    gelu="exact",
+    layer_norm_epsilon=1e-12,
+    scan=False,
+)
+
+
+def hugging_face_vit(seed: int = 0) -> transformers.ViTModel:
+    """The model of `VIT` above: class token, exact GELU, no pooling."""
+    config = transformers.ViTConfig(
+        layer_norm_eps=VIT.layer_norm_epsilon, hidden_act="gelu", **_vit_sizes(VIT)
+    )
+    return _randomise(transformers.ViTModel(config, add_pooling_layer=False), seed)
+
+
+def vit_params(model: transformers.ViTModel) -> dict:
+    """The parameters of `pali.models.vit.ViT`."""
+    heads = model.config.num_attention_heads
+    embeddings = model.embeddings
+    positions = _array(embeddings.position_embeddings)
+    return {
+        "embedding": _patches(embeddings.patch_embeddings.projection),
+        "pos_embedding": positions[:, 1:],
+        # Hugging Face gives the class token a position; big_vision, and so pali, does not.
+        "cls": _array(embeddings.cls_token) + positions[:, :1],
+        "Transformer": {
+            **{
+                f"encoderblock_{i}": {
+                    "LayerNorm_0": _norm(layer.layernorm_before),
+                    "MultiHeadDotProductAttention_0": {
+                        "query": _into_heads(layer.attention.q_proj, heads),
+                        "key": _into_heads(layer.attention.k_proj, heads),
+                        "value": _into_heads(layer.attention.v_proj, heads),
+                        "out": _from_heads(layer.attention.o_proj, heads),
+                    },
+                    "LayerNorm_1": _norm(layer.layernorm_after),
+                    "MlpBlock_0": _vit_mlp(layer.mlp),
+                }
+                for i, layer in enumerate(model.layers)
+            },
+            "encoder_norm": _norm(model.layernorm),
+        },
+    }
+
+
+SIGLIP = ViTConfig(
+    width=24,
+    depth=3,
+    mlp_dim=40,
+    num_heads=4,
+    patch_size=4,
+    image_size=20,
+    pool="map",
+    gelu="tanh",
+    scan=False,
+)
+
+
+def hugging_face_siglip(seed: int = 0) -> transformers.SiglipVisionModel:
+    """The model of `SIGLIP` above: no class token, tanh GELU, attention pooling."""
+    config = transformers.SiglipVisionConfig(hidden_act="gelu_pytorch_tanh", **_vit_sizes(SIGLIP))
+    return _randomise(transformers.SiglipVisionModel(config), seed)
+
+
+def siglip_params(model: transformers.SiglipVisionModel) -> dict:
+    """The parameters of `pali.models.vit.ViT`."""
+    heads = model.config.num_attention_heads
+    pool = model.head
+    joined = pool.attention.in_proj_weight.chunk(3), pool.attention.in_proj_bias.chunk(3)
+    into = [_split_heads(_array(w).T, _array(b), heads) for w, b in zip(*joined, strict=True)]
+    return {
+        "embedding": _patches(model.embeddings.patch_embedding),
+        "pos_embedding": _array(model.embeddings.position_embedding.weight)[None],
+        "Transformer": {
+            **{
+                f"encoderblock_{i}": {
+                    "LayerNorm_0": _norm(layer.layer_norm1),
+                    "MultiHeadDotProductAttention_0": {
+                        "query": _into_heads(layer.self_attn.q_proj, heads),
+                        "key": _into_heads(layer.self_attn.k_proj, heads),
+                        "value": _into_heads(layer.self_attn.v_proj, heads),
+                        "out": _from_heads(layer.self_attn.out_proj, heads),
+                    },
+                    "LayerNorm_1": _norm(layer.layer_norm2),
+                    "MlpBlock_0": _vit_mlp(layer.mlp),
+                }
+                for i, layer in enumerate(model.encoder.layers)
+            },
+            "encoder_norm": _norm(model.post_layernorm),
+        },
+        "MAPHead_0": {
+            "probe": _array(pool.probe),
+            "MultiHeadDotProductAttention_0": {
+                **dict(zip(("query", "key", "value"), into, strict=True)),
+                "out": _from_heads(pool.attention.out_proj, heads),
+            },
+            "LayerNorm_0": _norm(pool.layernorm),
+            "MlpBlock_0": _vit_mlp(pool.mlp),
+        },
+    }
+
+
+def recorded(block: torch.nn.Module) -> list[tuple[jnp.ndarray, jnp.ndarray]]:
+    """Collects (input, output) of a block's first argument at every later call of its model."""
+    calls = []
+
+    def record(_, args, output):
+        output = output[0] if isinstance(output, tuple) else output
+        calls.append((_array(args[0]), _array(output)))
+
+    block.register_forward_hook(record)
+    return calls
+
+
+def _array(tensor: torch.Tensor) -> jnp.ndarray:
+    return jnp.asarray(tensor.detach().numpy())
+
+
+def _randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            noise = torch.randn(value.shape, generator=draw)
+            if value.ndim == 1 and name.endswith("weight"):  # the scale of a norm
+                value.copy_(1 + 0.3 * noise)
+            elif value.ndim == 1:
+                value.copy_(0.3 * noise)
+            elif "embed" in name or "shared" in name or "relative" in name or "probe" in name:
+                value.copy_(noise)
+            else:
+                value.copy_(noise / value[0].numel() ** 0.5)
+    return model.eval()
+
+
+def _vit_sizes(config: ViTConfig) -> dict:
+    return dict(
+        hidden_size=config.width,
+        num_hidden_layers=config.depth,
+        intermediate_size=config.mlp_dim,
+        num_attention_heads=config.num_heads,
+        patch_size=config.patch_size,
+        image_size=config.image_size,
+        attn_implementation="eager",
+    )
+
+
+def _norm(norm: torch.nn.Module) -> dict:
+    params = {"scale": _array(norm.weight)}
+    if getattr(norm, "bias", None) is not None:
+        params["bias"] = _array(norm.bias)
+    return params
+
+
+def _linear(linear: torch.nn.Linear) -> dict:
+    params = {"kernel": _array(linear.weight).T}
+    if linear.bias is not None:
+        params["bias"] = _array(linear.bias)
+    return params
+
+
+def _relative_bias(stack: torch.nn.Module) -> dict:
+    table = stack.block[0].layer[0].SelfAttention.relative_attention_bias
+    return {"rel_embedding": _array(table.weight).T}
+
+
+def _mt5_attention(attention: torch.nn.Module) -> dict:
+    names = {"query": attention.q, "key": attention.k, "value": attention.v, "out": attention.o}
+    return {name: _linear(linear) for name, linear in names.items()}
+
+
+def _mt5_mlp(mlp: torch.nn.Module) -> dict:
+    return {name: _linear(getattr(mlp, name)) for name in ("wi_0", "wi_1", "wo")}
+
+
+def _vit_mlp(mlp: torch.nn.Module) -> dict:
+    return {"Dense_0": _linear(mlp.fc1), "Dense_1": _linear(mlp.fc2)}
+
+
+def _patches(convolution: torch.nn.Conv2d) -> dict:
+    kernel = _array(convolution.weight).transpose(2, 3, 1, 0)
+    return {"kernel": kernel, "bias": _array(convolution.bias)}
+
+
+def _into_heads(linear: torch.nn.Linear, heads: int) -> dict:
+    return _split_heads(_array(linear.weight).T, _array(linear.bias), heads)
+
+
+def _split_heads(kernel: jnp.ndarray, bias: jnp.ndarray, heads: int) -> dict:
+    return {"kernel": kernel.reshape(len(kernel), heads, -1), "bias": bias.reshape(heads, -1)}
+
+
+def _from_heads(linear: torch.nn.Linear, heads: int) -> dict:
+    kernel = _array(linear.weight).T
+    return {"kernel": kernel.reshape(heads, -1, kernel.shape[1]), "bias": _array(linear.bias)}
+
+
+def equations(primitive: str, function: Callable, *args: Any) -> list:
+    """Every equation of one kind in what JAX traces of function(*args), inner loops included."""
+    return list(_equations(primitive, jax.make_jaxpr(function)(*args).jaxpr))
+
+
+def _equations(primitive: str, jaxpr: Any) -> Iterator:
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == primitive:
+            yield equation
+        for value in equation.params.values():  # the body of a scan, of a remat, of a jit …
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from _equations(primitive, inner)

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""pali.models.vit against Hugging Face's ViT and SigLIP on torch, and against itself.
+
+Tolerances, float32: 1e-5 for one layer, 1e-4 for a stack, absolute and relative alike.
+"""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from pali.checkpoints import merge
+from pali.models import vit
+from pali.models.vit import ViT
+from tests.models import parity
+
+LAYER = dict(rtol=1e-5, atol=1e-5)
+STACK = dict(rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    size = (3, parity.VIT.image_size, parity.VIT.image_size, 3)
+    return jnp.asarray(np.random.default_rng(0).integers(0, 256, size), jnp.uint8)
+
+
+def as_torch_pixels(pictures):
+    """What Hugging Face's image processors make of bytes with mean and deviation 0.5."""
+    pixels = (np.asarray(pictures, np.float32) / 255 - 0.5) / 0.5
+    return torch.tensor(pixels.transpose(0, 3, 1, 2))
+
+
+def apply(config, params, pictures):
+    return jax.jit(ViT(config).apply)({"params": params}, pictures)
+
+
+def test_vit_and_its_layers_equal_hugging_face(pictures):
+    theirs = parity.hugging_face_vit()
+    params = parity.vit_params(theirs)
+    calls = [parity.recorded(layer) for layer in theirs.layers]
+    with torch.no_grad():
+        expected = theirs(as_torch_pixels(pictures)).last_hidden_state.numpy()
+
+    block = jax.jit(vit.Block(parity.VIT).apply)
+    for i, [(before, after)] in enumerate(calls):
+        layer = {"params": params["Transformer"][f"encoderblock_{i}"]}
+        np.testing.assert_allclose(block(layer, before, None)[0], after, **LAYER)
+
+    tokens, pooled = apply(parity.VIT, params, pictures)
+    assert pooled is None
+    # The class token is read by attention but is not a visual token.
+    assert tokens.shape == (3, parity.VIT.num_visual_tokens, parity.VIT.width)
+    np.testing.assert_allclose(tokens, expected[:, 1:], **STACK)
+
+
+def test_siglip_its_layers_and_its_pooling_equal_hugging_face(pictures):
+    theirs = parity.hugging_face_siglip()
+    params = parity.siglip_params(theirs)
+    calls = [parity.recorded(layer) for layer in theirs.encoder.layers]
+    with torch.no_grad():
+        expected = theirs(as_torch_pixels(pictures))
+
+    block = jax.jit(vit.Block(parity.SIGLIP).apply)
+    for i, [(before, after)] in enumerate(calls):
+        layer = {"params": params["Transformer"][f"encoderblock_{i}"]}
+        np.testing.assert_allclose(block(layer, before, None)[0], after, **LAYER)
+
+    tokens, pooled = apply(parity.SIGLIP, params, pictures)
+    np.testing.assert_allclose(tokens, expected.last_hidden_state.numpy(), **STACK)
+    np.testing.assert_allclose(pooled, expected.pooler_output.numpy(), **STACK)
+
+
+@pytest.fixture(scope="module")
+def siglip():
+    return parity.siglip_params(parity.hugging_face_siglip())
+
+
+def test_bytes_and_their_floats_are_one_picture(siglip, pictures):
+    floats = pictures.astype(jnp.float32) / 127.5 - 1
+    from_bytes, from_floats = (apply(parity.SIGLIP, siglip, x)[0] for x in (pictures, floats))
+    np.testing.assert_allclose(from_bytes, from_floats, rtol=1e-5, atol=1e-5)
+
+
+def test_a_picture_of_another_size_is_an_error(siglip, pictures):
+    with pytest.raises(ValueError, match=r"\(16, 20, 3\).*\(20, 20, 3\).*pali.image.resize"):
+        apply(parity.SIGLIP, siglip, pictures[:, :16])
+
+
+def test_other_pictures_of_the_batch_change_nothing(siglip, pictures):
+    together = apply(parity.SIGLIP, siglip, pictures)
+    alone = apply(parity.SIGLIP, siglip, pictures[1:2])
+    for one, all_ in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one[0], all_[1], rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("scan", "remat"), [(True, False), (False, True), (True, True)])
+def test_scan_and_remat_change_neither_the_loss_nor_its_gradients(siglip, pictures, scan, remat):
+    def run(config, params):
+        def loss(params):
+            tokens, pooled = ViT(config).apply({"params": params}, pictures)
+            return jnp.mean(jnp.sin(tokens)) + jnp.mean(jnp.sin(pooled))
+
+        return jax.jit(jax.value_and_grad(loss))(params)
+
+    expected, plain = run(parity.SIGLIP, siglip)
+    config = dataclasses.replace(parity.SIGLIP, scan=scan, remat=remat)
+    loss, gradients = run(config, merge.stack_layers(siglip) if scan else siglip)
+    if scan:
+        gradients = merge.unstack_layers(gradients)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), gradients, plain)
+
+
+def test_bfloat16_is_close_to_float32(siglip, pictures):
+    config = dataclasses.replace(parity.SIGLIP, dtype="bfloat16")
+    expected, _ = apply(parity.SIGLIP, siglip, pictures)
+    tokens, pooled = apply(config, siglip, pictures)
+    assert tokens.dtype == jnp.bfloat16
+    assert pooled.dtype == jnp.float32
+    difference = np.abs(tokens.astype(jnp.float32) - expected)
+    assert difference.mean() < 0.02
+    assert difference.max() < 0.15
+    products = parity.equations("dot_general", ViT(config).apply, {"params": siglip}, pictures)
+    # Patches; 6 products of attention and 2 of the MLP in each block and in the pooling head.
+    assert len(products) == 1 + 8 * (config.depth + 1)
+    for product in products:
+        assert [operand.aval.dtype for operand in product.invars] == [jnp.bfloat16] * 2
+        assert product.params["preferred_element_type"] == jnp.float32
+
+
+def test_classes_come_from_the_pooled_vector(siglip, pictures):
+    config = dataclasses.replace(parity.SIGLIP, num_classes=7)
+    rng = np.random.default_rng(1)
+    head = {"kernel": jnp.asarray(rng.normal(size=(config.width, 7))), "bias": jnp.arange(7.0)}
+    _, pooled = apply(parity.SIGLIP, siglip, pictures)
+    _, logits = apply(config, siglip | {"head": head}, pictures)
+    np.testing.assert_allclose(logits, pooled @ head["kernel"] + head["bias"], **LAYER)
+
+
+def test_dropout_depends_on_its_key_alone(siglip, pictures):
+    config = dataclasses.replace(parity.SIGLIP, dropout=0.2)
+
+    def at_step(step):
+        keys = {"dropout": jax.random.fold_in(jax.random.key(7), step)}
+        return ViT(config).apply({"params": siglip}, pictures, False, rngs=keys)[0]
+
+    np.testing.assert_array_equal(at_step(3), at_step(3))
+    assert np.abs(at_step(3) - at_step(4)).max() > 1e-2

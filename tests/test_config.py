@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pali.config import Config, DataConfig, MT5Config, PaLIConfig, ViTConfig, from_json, to_json
+from pali.models.presets import DEMO
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_file_survives_json_and_opens_with_its_command(path):
+    module = load(path)
+    config = module.get_config()
+    assert from_json(Config, to_json(config)) == config
+    assert f"pali train configs/{path.name}" in module.__doc__
+
+
+def test_an_int_in_json_is_a_float_where_one_is_due():
+    text = to_json(Config(model=DEMO, data=DataConfig("x"))).replace('"z_loss": 0.0', '"z_loss": 0')
+    assert isinstance(from_json(Config, text).z_loss, float)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"widht": 8}, "ViTConfig has no field 'widht'; did you mean 'width'?"),
+        ({"depth": "two"}, "ViTConfig.depth is 'two'; it must be of type int"),
+        ({"depth": True}, "ViTConfig.depth is True"),
+        ({"pool": "mean"}, r"ViTConfig.pool is 'mean'; it must be one of \('none', 'map'\)"),
+        ({"scan": None}, "ViTConfig.scan is None"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value(change, message):
+    fields = json.loads(to_json(DEMO.vit)) | change
+    with pytest.raises(ValueError, match=message):
+        from_json(ViTConfig, json.dumps(fields))
+
+
+def test_a_missing_field_is_named_by_its_path():
+    fields = json.loads(to_json(DEMO))
+    del fields["mt5"]["head_dim"]
+    with pytest.raises(ValueError, match="PaLIConfig.mt5 lacks head_dim"):
+        from_json(PaLIConfig, json.dumps(fields))
+    with pytest.raises(ValueError, match="must be an object with the fields of MT5Config"):
+        from_json(PaLIConfig, json.dumps(fields | {"mt5": 3}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": 100}, "the nearest sizes are 96 and 108"),
+        ({"num_heads": 5}, "num_heads 5 does not divide width 192"),
+        ({"pool": "none"}, 'num_classes 343 needs pool="map"'),
+    ],
+)
+def test_an_impossible_vit_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(DEMO.vit, **change)
+
+
+def test_configs_need_no_jax():
+    code = "import sys, pali.config, pali.models.presets; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_config_of_an_mt5_alone_is_typed():
+    assert from_json(MT5Config, to_json(DEMO.mt5)) == DEMO.mt5
