@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -41,7 +41,8 @@ class Dense(nn.Module):
     bias_init: nn.initializers.Initializer = nn.initializers.zeros_init()
 
     @nn.compact
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, x: Float[Array, "*inputs"]) -> Float[Array, "*outputs"]:
+        """The same leading axes, and `features` instead of the contracted ones."""
         inputs = x.shape[-self.contracted :]
         init = _as_matrix(self.kernel_init, self.contracted)
         kernel = self.param("kernel", init, inputs + self.features)
@@ -70,7 +71,8 @@ class LayerNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """Mean 0 and variance 1 over d, then scale and bias."""
         scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])
         x = x.astype(jnp.float32)
@@ -86,7 +88,8 @@ class RMSNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """Mean square 1 over d, then scale."""
         scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
         x = x.astype(jnp.float32)
         x = x * jnp.reciprocal(jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + self.epsilon))
@@ -108,7 +111,7 @@ def block_stack(
     A block is `block(**fields)(x, per_layer, *shared) -> (x, out)`. `per_layer` and `out` are trees
     whose leaves have a leading layer axis outside the block (a cache), or None; `shared` goes to
     every block alike. With `scan`, parameters live under `name` with a leading layer axis L and one
-    block is compiled; without, under `name_0`, `name_1`, … Results agree, to rounding. `method` runs
+    block is compiled; without, under `name_0`, `name_1`, …; results agree to rounding. `method` is
     another method of the block than `__call__`, one of the same form; `remat` leaves it alone.
     """
     if remat:
@@ -120,7 +123,7 @@ def block_stack(
             block,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
-            in_axes=(0, *(nn.broadcast for _ in shared)),
+            in_axes=cast("Any", (0, *(nn.broadcast for _ in shared))),
             length=depth,
             methods=[method],
         )

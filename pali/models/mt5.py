@@ -260,7 +260,7 @@ class DecoderBlock(nn.Module):
         seen = self.self_attention.keys_and_values(y)
         x = x + self.dropout(self.self_attention(y, seen, mask, bias))
         source = self.encoder_decoder_attention.keys_and_values(encoded)
-        return self._read_source(x, source, cross_mask), None
+        return self._after_self_attention(x, source, cross_mask), None
 
     def cross_cache(self, encoded: Float[Array, "b s D"], _: None) -> tuple[Array, Cache]:
         """This layer's keys and values of the source, which goes to the next layer unchanged."""
@@ -282,10 +282,10 @@ class DecoderBlock(nn.Module):
         keys = lax.dynamic_update_slice_in_dim(cache["self_key"], key, index, axis=3)
         values = lax.dynamic_update_slice_in_dim(cache["self_value"], value, index, axis=2)
         x = x + self.self_attention(y, (keys, values), mask, bias)
-        x = self._read_source(x, (cache["cross_key"], cache["cross_value"]), cross_mask)
+        x = self._after_self_attention(x, (cache["cross_key"], cache["cross_value"]), cross_mask)
         return x, {"self_key": keys, "self_value": values}
 
-    def _read_source(self, x: Array, source: tuple[Array, Array], mask: Array) -> Array:
+    def _after_self_attention(self, x: Array, source: tuple[Array, Array], mask: Array) -> Array:
         y = self.pre_cross_attention_layer_norm(x)
         # The hypotheses of one example are so many queries to its one set of keys and values.
         y = y.reshape(source[0].shape[0], -1, self.config.width)
@@ -306,7 +306,7 @@ class Attention(nn.Module):
         joined = (cfg.num_heads * cfg.head_dim,)
         # T5 has no 1/sqrt(H) on the logits; the query starts smaller by that factor instead.
         query_init = nn.initializers.variance_scaling(1.0 / cfg.head_dim, "fan_in", "normal")
-        plain = dict(use_bias=False, dtype=cfg.dtype)
+        plain: Any = {"use_bias": False, "dtype": cfg.dtype}
         self.query = Dense(joined, kernel_init=query_init, **plain)
         self.key = Dense(joined, kernel_init=_fan_in_normal, **plain)
         self.value = Dense(joined, kernel_init=_fan_in_normal, **plain)
@@ -351,7 +351,8 @@ class MLP(nn.Module):
     def __call__(self, x: Float[Array, "b s D"]) -> Float[Array, "b s D"]:
         """Each position by itself."""
         cfg = self.config
-        plain = dict(use_bias=False, dtype=cfg.dtype, kernel_init=_fan_in_truncated)
+        init = _fan_in_truncated
+        plain: Any = {"use_bias": False, "dtype": cfg.dtype, "kernel_init": init}
         gate = jax.nn.gelu(Dense((cfg.mlp_dim,), name="wi_0", **plain)(x), approximate=True)
         x = gate * Dense((cfg.mlp_dim,), name="wi_1", **plain)(x)
         return Dense((cfg.width,), name="wo", **plain)(dropout(cfg, self.deterministic)(x))
@@ -382,6 +383,13 @@ def _layers(
     deterministic: bool,
     method: str = "__call__",
 ) -> Any:
-    switches = dict(scan=config.scan, remat=config.remat, method=method)
-    fields = dict(config=config, deterministic=deterministic)
-    return block_stack(block, depth, name="layers", **switches, **fields)
+    return block_stack(
+        block,
+        depth,
+        scan=config.scan,
+        remat=config.remat,
+        name="layers",
+        method=method,
+        config=config,
+        deterministic=deterministic,
+    )

@@ -3,13 +3,16 @@
 """PaLI: picture and prompt -> answer, the figure of the paper (arXiv 2209.06794) in one file.
 
     image [b h w 3] --ViT--> visual tokens [b p d_vit] --linear--> [b p D]  \
-                                                                             concat --> mT5 encoder
-    prompt [b s] --------------------------text embedding---------> [b s D]  /            |
-                                                                                          v
-    answer so far [b t] ----------------------------------------------------------> mT5 decoder --> logits
+                                                                            concat -> mT5 encoder
+    prompt [b s] ----------------------text embedding------------> [b s D]  /              |
+                                                                                           v
+    answer so far [b t] --------------------------------------------------------> mT5 decoder
+                                                                                           |
+                                                                                           v
+                                                                                   logits [b t V]
 
-The visual tokens stand first and are not pooled. One relative-position bias runs over the concatenated
-sequence; the paper does not say how it treats positions, see docs/design.md.
+The visual tokens stand first and are not pooled. One relative-position bias runs over the
+concatenated sequence; the paper does not say how it treats positions, see docs/design.md.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from pali.config import PaLIConfig
 from pali.models.layers import Dense
 from pali.models.mt5 import MT5
 from pali.models.vit import ViT
-from pali.types import Batch
+from pali.types import Batch, Params
 
 
 class PaLI(nn.Module):
@@ -48,9 +51,7 @@ class PaLI(nn.Module):
         )
         return self.decode(encoded, mask, batch["decoder_input_tokens"], deterministic)
 
-    def look(
-        self, image: Array, deterministic: bool = True
-    ) -> Float[Array, "b p d_vit"]:
+    def look(self, image: Array, deterministic: bool = True) -> Float[Array, "b p d_vit"]:
         """The picture as visual tokens; the same for every prompt and language, so made once."""
         return self.vit(image, deterministic)[0]
 
@@ -91,5 +92,20 @@ class PaLI(nn.Module):
         return self.mt5.init_cache(encoded, mask, max_length)
 
     def decode_step(self, cache: Any, tokens: Array, index: Array) -> tuple[Array, Any]:
-        """Logits [b V] of the position after `tokens` [b], and the cache with that position in it."""
+        """Logits [b V] of the position after `tokens` [b], and the cache with that one in it."""
         return self.mt5.decode_step(cache, tokens, index)
+
+
+def init_params(config: PaLIConfig, key: Array) -> Params:
+    """Freshly initialised float32 parameters, in the form (`scan` or not) that the config asks for.
+
+    Under `jax.eval_shape` it tells structure and shapes at any size without computing anything.
+    """
+    side = config.vit.image_size
+    batch: Batch = {
+        "image": jnp.zeros((1, side, side, 3), jnp.uint8),
+        "image_mask": jnp.ones((1,), jnp.bool_),
+        "encoder_input_tokens": jnp.ones((1, 1), jnp.int32),
+        "decoder_input_tokens": jnp.ones((1, 1), jnp.int32),
+    }
+    return PaLI(config).init(key, batch)["params"]

@@ -25,10 +25,10 @@ DEMO = PaLIConfig(
         mlp_dim=512,
         num_heads=3,
         head_dim=64,
-        encoder_layers=2,
+        encoder_layers=1,
         decoder_layers=2,
         dtype="bfloat16",
         scan=False,
     ),
 )
-"""The embedded model: trained from nothing on the demo corpus by configs/demo_vit.py and demo.py."""
+"""The embedded model, trained from nothing by configs/demo_vit.py and then configs/demo.py."""

@@ -3,8 +3,8 @@
 """Vision Transformer: image [b h w 3] -> visual tokens [b p d], one for each patch, not pooled.
 
 Pre-LN blocks with biases, learned absolute positions, an optional class token and an optional
-attention-pooling (MAP) head, as in "Scaling Vision Transformers" (arXiv 2106.04560) and SigLIP. Parameter
-names are those of big_vision's `models/vit.py`, so importing its checkpoints is renaming.
+attention-pooling (MAP) head, as in "Scaling Vision Transformers" (arXiv 2106.04560) and SigLIP.
+Parameter names are those of big_vision's `models/vit.py`: importing its checkpoints is renaming.
 
 Einsum letters (pali/types.py): B batch, S queries, T keys, N heads, H head width, D width.
 """
@@ -36,8 +36,8 @@ class ViT(nn.Module):
           deterministic: False turns dropout on, which needs a "dropout" rng.
 
         Returns:
-          The tokens after the final LayerNorm, the class token left out; and, with `pool="map"`, the
-          class logits (`num_classes` > 0) or the pooled vector [b d]; else None.
+          The tokens after the final LayerNorm, the class token left out; and, with `pool="map"`,
+          the class logits (`num_classes` > 0) or the pooled vector [b d]; else None.
 
         Raises:
           ValueError: the picture is not of the configured size.
@@ -81,6 +81,7 @@ class Patches(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b p d"]:
+        """One vector for each patch, row by row from the top left."""
         size, width = self.config.patch_size, self.config.width
         init = nn.initializers.variance_scaling(
             1.0, "fan_in", "truncated_normal", in_axis=(0, 1, 2), out_axis=3
@@ -101,6 +102,7 @@ class Transformer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b p d"], deterministic: bool) -> Float[Array, "b p d"]:
+        """All blocks, then the norm."""
         cfg = self.config
         blocks = block_stack(
             Block,
@@ -123,6 +125,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b p d"], _: None) -> tuple[Float[Array, "b p d"], None]:
+        """The form that `block_stack` wants."""
         cfg = self.config
         dropout = nn.Dropout(cfg.dropout, deterministic=self.deterministic)
         y = LayerNorm(cfg.layer_norm_epsilon, cfg.dtype, name="LayerNorm_0")(x)
@@ -142,6 +145,7 @@ class Attention(nn.Module):
     def __call__(
         self, queries: Float[Array, "b s d"], keys: Float[Array, "b t d"]
     ) -> Float[Array, "b s d"]:
+        """What each query gathers; every key is seen."""
         cfg = self.config
         init = nn.initializers.xavier_uniform()
         heads = (cfg.num_heads, cfg.head_dim)
@@ -161,12 +165,17 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b p d"]) -> Float[Array, "b p d"]:
+        """Each token apart."""
         cfg = self.config
         init = nn.initializers.xavier_uniform()
         bias = nn.initializers.normal(1e-6)
-        x = Dense((cfg.mlp_dim,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_0")(x)
+        x = Dense(
+            (cfg.mlp_dim,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_0"
+        )(x)
         x = jax.nn.gelu(x, approximate=cfg.gelu == "tanh")
-        return Dense((cfg.width,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_1")(x)
+        return Dense(
+            (cfg.width,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_1"
+        )(x)
 
 
 class MAPHead(nn.Module):
@@ -176,6 +185,7 @@ class MAPHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b p d"]) -> Float[Array, "b d"]:
+        """What the probe gathers."""
         cfg = self.config
         probe = self.param("probe", nn.initializers.xavier_uniform(), (1, 1, cfg.width))
         probe = jnp.tile(probe.astype(x.dtype), (x.shape[0], 1, 1))
