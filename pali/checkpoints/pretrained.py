@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model folder, what `pali.load` reads and `pali train` exports.
+
+    config.json        format_version, the model's configuration, its languages, notes
+    model.safetensors  the parameters, named `mt5/encoder/layers_0/attention/query/kernel` …
+    spiece.model       the sentencepiece tokenizer
+    README.md          the model card (not needed to load)
+
+The parameter names are those of `merge.py` with separate layers, whatever form the model has in
+memory; arrays are bfloat16 or float32. The file is memory-mapped and read one array at a time, and
+nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from pali.checkpoints import merge
+from pali.config import PaLIConfig, from_json, to_json
+from pali.models.pali import init_params
+from pali.types import Params
+
+FORMAT_VERSION = 1
+"""Raised when older code could no longer read what is written; older versions stay readable."""
+
+EMBEDDED = Path(__file__).parents[1] / "embedded"
+"""The model folder that the package carries."""
+
+CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "spiece.model", "README.md"
+
+_WHAT_IT_IS = f"A model folder holds {CONFIG}, {WEIGHTS} and {TOKENIZER}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a model folder says about itself besides its configuration."""
+
+    languages: tuple[str, ...] = ()
+    """Codes of the languages it was trained to write."""
+    notes: str = ""
+    """One or two sentences for people: what it was trained on, what it is for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model folder in memory."""
+
+    config: PaLIConfig
+    params: Params
+    """Nested dict of NumPy arrays, in the form the configuration asks for (`scan` or not)."""
+    tokenizer_path: Path
+    metadata: Metadata
+
+
+def save_model(
+    folder: str | os.PathLike,
+    config: PaLIConfig,
+    params: Params,
+    tokenizer_path: str | os.PathLike,
+    metadata: Metadata,
+    *,
+    card: str | None = None,
+    dtype: Literal["bfloat16", "float32"] = "bfloat16",
+) -> Path:
+    """Writes a model folder; the parts that are there already are replaced.
+
+    Args:
+      folder: where; created with its parents.
+      config: the configuration that `params` belong to.
+      params: nested dict of arrays, layers separate or stacked.
+      tokenizer_path: the sentencepiece model, copied to `spiece.model`.
+      metadata: languages and notes.
+      card: text of the model card in Markdown; None leaves README.md as it is.
+      dtype: how floating-point arrays are stored.
+
+    Returns:
+      The folder.
+
+    Raises:
+      MismatchError: `params` are not those of `config`; nothing is written.
+    """
+    fitted = merge.fit(params, expected_params(config))
+    arrays = {
+        name: np.ascontiguousarray(np.asarray(leaf).astype(dtype))
+        for name, leaf in merge.flatten(merge.unstack_layers(fitted)).items()
+    }
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{WEIGHTS}.part"
+    unfinished.touch()
+    mode = unfinished.stat().st_mode  # safetensors would leave the file to its owner alone
+    safetensors.numpy.save_file(arrays, unfinished, metadata={"format": "pali"})
+    unfinished.chmod(mode)
+    unfinished.replace(folder / WEIGHTS)
+    if Path(tokenizer_path).resolve() != (folder / TOKENIZER).resolve():
+        shutil.copyfile(tokenizer_path, folder / TOKENIZER)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "model": json.loads(to_json(config)),
+        **dataclasses.asdict(metadata),
+    }
+    (folder / CONFIG).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+    if card is not None:
+        (folder / CARD).write_text(card)
+    return folder
+
+
+def load_model(folder: str | os.PathLike) -> LoadedModel:
+    """Reads a model folder.
+
+    Args:
+      folder: path of the folder.
+
+    Returns:
+      The model, its parameters as NumPy arrays in float32.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or it is not a model folder; the message says what
+        was found and what to do.
+      ValueError: a file is damaged, was written by a later version, or the configuration is wrong.
+      MismatchError: the weights do not fit the configuration; lists every path.
+    """
+    folder = Path(folder)
+    _check_files(folder)
+    config, metadata = _read_config(folder / CONFIG)
+    weights = _read_weights(folder / WEIGHTS)
+    try:
+        params = merge.fit(merge.unflatten(weights), expected_params(config))
+    except merge.MismatchError as error:
+        error.add_note(
+            f"The weights are {folder / WEIGHTS}, the configuration is {CONFIG} beside it."
+        )
+        raise
+    return LoadedModel(config, params, folder / TOKENIZER, metadata)
+
+
+def expected_params(config: PaLIConfig) -> Params:
+    """Structure, shapes and dtypes of the parameters of a configuration; computes nothing."""
+    return jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
+
+
+def _check_files(folder: Path) -> None:
+    if not folder.exists():
+        raise FileNotFoundError(f"There is no folder {os.fspath(folder)!r}. {_WHAT_IT_IS}.")
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{os.fspath(folder)!r} is a file, not a model folder. {_WHAT_IT_IS}; give the folder."
+        )
+    missing = [name for name in (CONFIG, WEIGHTS, TOKENIZER) if not (folder / name).is_file()]
+    if not missing:
+        return
+    found = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    listed = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
+    raise FileNotFoundError(
+        f"{os.fspath(folder)!r} is not a model folder: it lacks {', '.join(missing)}.\n"
+        f"It holds: {listed or 'nothing'}.\n{_WHAT_IT_IS}.{_advice(folder, found)}"
+    )
+
+
+def _advice(folder: Path, found: list[str]) -> str:
+    inside = [path.parent for path in sorted(folder.glob(f"*/{CONFIG}"))]
+    if inside:
+        return f"\nDid you mean {os.fspath(inside[0])!r}?"
+    if "checkpoints/" in found or "_CHECKPOINT_METADATA" in found or "state/" in found:
+        return (
+            "\nThis looks like the training checkpoints of a run. `pali train` writes the model "
+            "folder of a run to <workdir>/model when the run ends: give that one. If the run was "
+            "cut short, the same `pali train` command goes on where it stopped."
+        )
+    return ""
+
+
+def _read_config(path: Path) -> tuple[PaLIConfig, Metadata]:
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged, it is not JSON: {error}") from error
+    version = description.get("format_version") if isinstance(description, dict) else None
+    if version is None or "model" not in description:
+        raise ValueError(
+            f"{path} is not the configuration of a pali model: it lacks format_version or model."
+        )
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {version!r}; this pali reads 1 to {FORMAT_VERSION}. "
+            "Upgrade: pip install --upgrade open-pali"
+        )
+    try:
+        config = from_json(PaLIConfig, json.dumps(description["model"]))
+    except ValueError as error:
+        raise ValueError(f"{path} does not describe a model: {error}") from error
+    languages = tuple(description.get("languages", ()))
+    return config, Metadata(languages=languages, notes=description.get("notes", ""))
+
+
+def _read_weights(path: Path) -> Mapping[str, np.ndarray]:
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return file.get_tensors()
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged or not a safetensors file ({error}); it has "
+            f"{path.stat().st_size} bytes. Copy or download it again."
+        ) from error

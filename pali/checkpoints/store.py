@@ -1,0 +1,245 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training state of a run: a pytree of arrays and a small JSON note, kept by step (Orbax).
+
+A workdir holds `checkpoints/<step>/state` (the arrays) and `checkpoints/<step>/metadata` (JSON:
+`format_version` and whatever the caller notes: the config, the seed …). A checkpoint is written
+under another name and renamed when it is whole, so that a run killed while saving still finds the
+one before; what a killed save left behind is removed by the next run.
+
+Arrays are known by their names (`params/mt5/encoder/layers_3/…`, `opt_state/…`), so a state written
+with stacked layers can be restored into separate ones and the other way round (`merge.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from pali.checkpoints import merge
+
+FORMAT_VERSION = 1
+"""Raised when older code could no longer read what is written; older versions stay readable."""
+
+FOLDER = "checkpoints"
+"""Name of the folder inside a workdir."""
+
+
+class CheckpointStore:
+    """Saves, finds and restores the checkpoints of one workdir; use it in a `with` statement."""
+
+    def __init__(self, workdir: str | os.PathLike, *, keep: int = 2, read_only: bool = False):
+        """Opens a workdir, which need not exist yet unless it is only read; clears ruins away.
+
+        Args:
+          workdir: folder of the run; checkpoints go to `<workdir>/checkpoints/<step>`.
+          keep: how many of the newest checkpoints stay.
+          read_only: never create, clean up or delete anything.
+
+        Raises:
+          FileNotFoundError: `read_only`, and there is no checkpoint folder.
+        """
+        self.folder = Path(os.path.abspath(workdir)) / FOLDER
+        if read_only and not self.folder.is_dir():
+            raise FileNotFoundError(
+                f"{os.fspath(workdir)!r} holds no training checkpoints: there is no folder "
+                f"{FOLDER!r} in it. Give the --workdir of a `pali train` run."
+            )
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            item_handlers={
+                "state": ocp.PyTreeCheckpointHandler(),
+                "metadata": ocp.JsonCheckpointHandler(),
+            },
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=ocp.checkpoint_managers.LatestN(keep),
+                create=not read_only,
+                cleanup_tmp_directories=not read_only,
+                read_only=read_only,
+            ),
+        )
+        if not read_only:  # a folder copied in part would pass for the newest, and be kept for it
+            for ruin in set(self._manager.all_steps()) - set(self.steps()):
+                self._manager.delete(ruin)
+
+    def __enter__(self) -> CheckpointStore:
+        """Returns the store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits for the last save."""
+        self.close()
+
+    def close(self) -> None:
+        """Waits for the last save and lets go of the folder."""
+        self._manager.close()
+
+    def wait(self) -> None:
+        """Returns when everything handed to `save` is on disk."""
+        self._manager.wait_until_finished()
+
+    def steps(self) -> list[int]:
+        """Steps of the whole checkpoints, oldest first."""
+        return [step for step in sorted(self._manager.all_steps()) if self._whole(step)]
+
+    def latest_step(self) -> int | None:
+        """Step of the newest whole checkpoint, or None."""
+        return max(self.steps(), default=None)
+
+    def save(self, step: int, state: Any, metadata: Mapping[str, Any]) -> None:
+        """Writes one checkpoint; the arrays are copied at once, the writing goes on behind.
+
+        Args:
+          step: optimizer steps done. A whole checkpoint of this very step is left as it is.
+          state: pytree of arrays.
+          metadata: whatever JSON can hold.
+
+        Raises:
+          ValueError: a later step is there already: another run uses this workdir.
+        """
+        latest = self.latest_step()
+        if step == latest:
+            return
+        if latest is not None and step < latest:
+            raise ValueError(
+                f"{self.folder} already holds step {latest}, later than {step}. Give each run a "
+                "workdir of its own, or delete the later checkpoints."
+            )
+        note = {**metadata, "format_version": FORMAT_VERSION}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(note)
+            ),
+            force=True,
+        )
+
+    def metadata(self, step: int | None = None) -> dict[str, Any]:
+        """The note of one checkpoint (the newest unless `step` is given).
+
+        Raises:
+          FileNotFoundError: there is no such checkpoint.
+          ValueError: it was written by a later version of pali.
+        """
+        step = self._existing(step)
+        args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
+        note = self._manager.restore(step, args=args)["metadata"]
+        version = note.get("format_version")
+        if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+            raise ValueError(
+                f"Checkpoint {self.folder / str(step)} has format_version {version!r}; this pali "
+                f"reads 1 to {FORMAT_VERSION}. Upgrade: pip install --upgrade open-pali"
+            )
+        return note
+
+    def restore(self, abstract_state: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reads one checkpoint (the newest unless `step` is given) into an expected structure.
+
+        Args:
+          abstract_state: pytree of arrays or `ShapeDtypeStruct`; a sharding given there is where
+            the array goes. Its layers may be stacked where the saved ones are not, or not.
+          step: which checkpoint.
+
+        Returns:
+          (state, metadata): a tree like `abstract_state`, and the note.
+
+        Raises:
+          FileNotFoundError: there is no such checkpoint.
+          ValueError: it was written by a later version of pali.
+          MismatchError: names or shapes differ; it lists every one.
+        """
+        step = self._existing(step)
+        metadata = self.metadata(step)
+        paths, structure = jax.tree_util.tree_flatten_with_path(abstract_state)
+        targets = {_name(path): leaf for path, leaf in paths}
+        saved = self._manager.item_metadata(step)["state"].tree
+        shapes = {_name(path): leaf.shape for path, leaf in _leaves(saved)}
+        merge.check_shapes(shapes, {name: np.shape(leaf) for name, leaf in targets.items()})
+        arrays = {_name(path): leaf for path, leaf in _leaves(self._read(step, saved, targets))}
+        fitted = merge.fit_names(arrays, targets)
+        leaves = [jax.device_put(fitted[name], _sharding(targets[name])) for name in targets]
+        return jax.tree.unflatten(structure, leaves), metadata
+
+    def restore_params(self, step: int | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Reads the parameters alone (`state["params"]`), to export them or to start from them.
+
+        Args:
+          step: which checkpoint; the newest unless given.
+
+        Returns:
+          (params, metadata): a nested dict of NumPy arrays, layers separate; and the note.
+
+        Raises:
+          FileNotFoundError: there is no such checkpoint.
+          ValueError: it was written by a later version of pali.
+        """
+        step = self._existing(step)
+        metadata = self.metadata(step)
+        saved = {"params": self._manager.item_metadata(step)["state"].tree["params"]}
+        as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray), saved)
+        args = ocp.args.PyTreeRestore(item=saved, restore_args=as_numpy, partial_restore=True)
+        state = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+        return merge.unstack_layers(state["params"]), metadata
+
+    def _read(self, step: int, saved: Any, targets: Mapping[str, Any]) -> Any:
+        """The saved arrays as they are, each already on the devices where it is wanted."""
+        owners = {
+            layer: target
+            for name, target in targets.items()
+            for layer in merge.separate(name, np.shape(target))
+        }
+
+        def place(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
+            name = _name(path)
+            target = targets.get(name)
+            if target is None:  # stacked on one side alone: its first layer tells where it goes
+                target = owners[next(iter(merge.separate(name, leaf.shape)))]
+            sharding = _sharding(target)
+            if len(leaf.shape) != np.ndim(target) and isinstance(sharding, NamedSharding):
+                spec = tuple(sharding.spec)
+                spec = (None, *spec) if len(leaf.shape) > np.ndim(target) else spec[1:]
+                sharding = NamedSharding(sharding.mesh, PartitionSpec(*spec))
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+        item = jax.tree_util.tree_map_with_path(place, saved)
+        args = ocp.args.PyTreeRestore(
+            item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item)
+        )
+        return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+
+    def _whole(self, step: int) -> bool:
+        """Whether both halves are there: a folder copied in part is no checkpoint."""
+        folder = self.folder / str(step)
+        return (folder / "state" / "_METADATA").is_file() and (
+            folder / "metadata/metadata"
+        ).is_file()
+
+    def _existing(self, step: int | None) -> int:
+        steps = self.steps()
+        if not steps:
+            raise FileNotFoundError(f"There is no checkpoint in {self.folder}.")
+        if step is None:
+            return steps[-1]
+        if step not in steps:
+            raise FileNotFoundError(f"There is no step {step} in {self.folder}; it holds {steps}.")
+        return step
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _leaves(tree: Any) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def _sharding(leaf: Any) -> jax.sharding.Sharding:
+    sharding = getattr(leaf, "sharding", None)
+    return sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
