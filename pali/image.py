@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes -> pixels: the one way a picture becomes an array, in training and inference alike.
+
+In:  a path, the bytes of a file, a PIL image or an array.
+Out: `decode_image` gives u8[h w 3], upright, opaque, sRGB values as stored;
+     `resize` brings it to the u8[size size 3] a ViT reads (the ViT itself scales to [-1, 1]).
+
+Resizing is PaliGemma's (big_vision `resize(size, antialias=True)`): bilinear with antialiasing, the
+whole picture onto a square without a crop, so that nothing at the border is lost.
+
+Whatever is wrong with a picture ends as an `ImageError` that names it and says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 178_000_000
+"""Pictures with more pixels are refused before they are decoded: a small file can unpack to
+gigabytes. 178 megapixels are 0.5 GB in memory, and just below the limit that PIL itself sets."""
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".gif"),
+    *(".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".ico", ".jp2"),
+)
+"""How pictures in a folder are recognised; a file named by itself may be called anything."""
+
+# Fixed, because PIL also opens formats that run other programs (EPS) or that any text may match.
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
+_FORMAT_NAMES = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PPM, ICO or JPEG 2000"
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used: which one, what is wrong with it, what to do."""
+
+
+def decode_image(source: Any, name: str | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of one picture.
+
+    EXIF orientation is applied; CMYK, palette, grey and 16-bit pictures become 8-bit RGB;
+    transparency is laid over white; of an animation or a multi-page file the first frame is taken.
+    Colour profiles are ignored, as in the data pipelines of big_vision.
+
+    Args:
+      source: a path, the bytes of a file, a PIL image, or an array u8[h w], u8[h w 1|3|4] or the
+        same in floats between 0 and 1.
+      name: what to call the picture in an error; the path where there is one.
+
+    Raises:
+      ImageError: no such file, not a picture, damaged, or more than `MAX_PIXELS` pixels.
+    """
+    if name is None:
+        name = display_name(source) if isinstance(source, str | os.PathLike) else "the picture"
+    if isinstance(source, str | os.PathLike):
+        with _open_file(os.fspath(source), name) as file:
+            return _decode_file(file, name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode_file(io.BytesIO(source), name)
+    if isinstance(source, Image.Image):
+        return _decode_pil(source, name)
+    if hasattr(source, "__array__"):
+        return _decode_array(np.asarray(source), name)
+    raise ImageError(
+        f"{name} is a {type(source).__name__}; expected a path, bytes, a PIL image or an array"
+    )
+
+
+def resize(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The whole picture on a square of `size` pixels: antialiased bilinear, aspect not kept."""
+    if image.shape == (size, size, 3):
+        return image
+    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(resized)
+
+
+def load_image(source: Any, size: int, name: str | None = None) -> UInt8[np.ndarray, "size size 3"]:
+    """`decode_image`, then `resize`."""
+    return resize(decode_image(source, name), size)
+
+
+def display_name(path: str | os.PathLike[str] | os.PathLike[bytes]) -> str:
+    """A path as text that can always be printed, even where its bytes are no valid UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _open_file(path: Any, name: str) -> Any:
+    if isinstance(path, str) and re.match(r"https?://", path):
+        raise ImageError(f"{name} is a web address; download it first, then give the file")
+    try:
+        file = open(path, "rb")  # noqa: SIM115, the caller closes it
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file{_near_file(path)}") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name} is a folder, not a picture") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name} cannot be read: {reason}") from None
+    if file.seekable():
+        return file
+    with file:  # A pipe, as in <(curl ...): PIL needs to go back and forth.
+        return io.BytesIO(file.read())
+
+
+def _near_file(path: Any) -> str:
+    folder, wanted = os.path.split(os.fsdecode(path))
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return f" (there is no folder {display_name(folder)} either)" if folder else ""
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.75)
+    return f"; did you mean {display_name(os.path.join(folder, near[0]))}?" if near else ""
+
+
+def _decode_file(file: Any, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            return _decode_pil(image, name)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        file.seek(0)
+        raise ImageError(
+            f"{name} is not a picture{_what_it_is(file.read(512))}; "
+            f"expected {_FORMAT_NAMES}, whole and undamaged"
+        ) from None
+    except Image.DecompressionBombError as error:
+        # PIL refuses before it would say how wide and how high; its message has the product.
+        count = re.search(r"\d+", str(error))
+        raise _too_large(name, int(count[0]) if count else None) from None
+    except Exception as error:  # PIL's decoders meet damage with any exception there is.
+        raise ImageError(
+            f"{name} cannot be decoded ({_reason(error)}): damaged or cut short"
+        ) from None
+
+
+def _decode_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(name, image.width * image.height, f"{image.width} x {image.height}: ")
+    try:
+        image.load()
+        image = _upright(image)
+        image = _eight_bit(image)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        return np.array(image.convert("RGB"))
+    except Exception as error:
+        raise ImageError(
+            f"{name} cannot be decoded ({_reason(error)}): damaged or cut short"
+        ) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Broken EXIF beside good pixels: the picture is worth more than its tag.
+        return image
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey pictures of 16 or 32 bits or floats, which PIL would clip at 255, scaled to 8 bits."""
+    if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return image
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        top = 1.0 if values.max() <= 1.0 else 255.0
+    else:
+        top = 65535.0 if image.mode.startswith("I;16") or values.max() > 255 else 255.0
+    grey = np.nan_to_num(np.clip(values / top, 0, 1))
+    return Image.fromarray((grey * 255 + 0.5).astype(np.uint8))
+
+
+def _decode_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    shape = "x".join(map(str, array.shape))
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or not array.size:
+        hint = "; channels come last here: transpose it" if array.shape[:1] in ((1,), (3,)) else ""
+        raise ImageError(
+            f"{name} has shape {shape}; expected h w, or h w and 1, 3 or 4 channels{hint}"
+        )
+    if np.issubdtype(array.dtype, np.floating):
+        # Not "low < 0": a NaN fails every comparison and must be refused too.
+        if not (array.min() >= 0 and array.max() <= 1):
+            raise ImageError(
+                f"{name} is {array.dtype} from {array.min():g} to {array.max():g}; "
+                "floats must lie between 0 and 1, and 0 to 255 must be uint8"
+            )
+        array = (array.astype(np.float32) * 255 + 0.5).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise ImageError(f"{name} is {array.dtype}; expected uint8, or floats between 0 and 1")
+    if array.shape[-1] == 1:
+        array = np.repeat(array, 3, axis=-1)
+    return _decode_pil(Image.fromarray(np.ascontiguousarray(array)), name)
+
+
+def _too_large(name: str, pixels: int | None, size: str = "") -> ImageError:
+    count = f"{size}{pixels / 1e6:,.0f} megapixels" if pixels else "too many pixels"
+    return ImageError(
+        f"{name} is too large ({count}; the limit is {MAX_PIXELS // 10**6}); make it smaller first"
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _what_it_is(head: bytes) -> str:
+    """A guess, from its first bytes, at what a file that is no picture is instead."""
+    start = head.lstrip()[:64].lower()
+    if not head:
+        return " but an empty file"
+    if b"<svg" in head.lower():
+        return " of pixels but an SVG drawing: export it as PNG"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return " but a web page: the download probably went wrong"
+    if start.startswith(b"version https://git-lfs"):
+        return " but a Git LFS pointer: run `git lfs pull`"
+    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        return " that can be read here but HEIC: convert it to JPEG"
+    if start.startswith(b"%pdf"):
+        return " but a PDF: export its pages as PNG"
+    try:
+        head[:-4].decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return " but a text file"

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every prompt as data: training tasks and inference fill the same templates.
+
+A template is filled with the fields of a record. `lang` becomes a code in capitals, as in the
+paper's examples; a list becomes one text. The prompts of pictures end with mT5's first sentinel,
+and the answer is what fills that blank, written without a sentinel of its own.
+
+How sure each spelling is, as `source`:
+  sourced   read in a public document
+  recalled  PaLI's (arXiv 2209.06794) as remembered: capitals and spaces could not be confirmed
+  own       not PaLI's, made here in its style
+"""
+
+from __future__ import annotations
+
+import difflib
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+BLANK = "<extra_id_0>"
+"""mT5's first sentinel: what the answer fills."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A template and what answers it."""
+
+    name: str
+    template: str
+    answer: str
+    """What the target text is."""
+    source: Literal["sourced", "recalled", "own"]
+    separator: str = ", "
+    """Between the parts of a field that is a list."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that the template needs, in order."""
+        return tuple(name for _, name, _, _ in string.Formatter().parse(self.template) if name)
+
+    def fill(self, record: Mapping[str, Any]) -> str:
+        """The prompt for a record; fields that the template does not name are ignored.
+
+        Raises:
+          ValueError: the record lacks a field.
+        """
+        if missing := [name for name in self.fields if name not in record]:
+            raise ValueError(
+                f"prompt {self.name!r} needs {', '.join(self.fields)}; {', '.join(missing)} missing"
+            )
+        return self.template.format_map({n: self._text(n, record[n]) for n in self.fields})
+
+    def _text(self, name: str, value: Any) -> str:
+        if name == "lang":
+            return str(value).upper()
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return self.separator.join(value)
+        return str(value)
+
+
+PROMPTS: dict[str, Prompt] = {
+    prompt.name: prompt
+    for prompt in (
+        Prompt("span_corruption", "{text}", "the masked spans, each after its sentinel", "sourced"),
+        Prompt(
+            "split_caption",
+            f"Generate the alt_text in {{lang}} at {{position}}: {{before}} {BLANK}",
+            "the rest of the caption, after its first `position` words",
+            "recalled",
+        ),
+        Prompt(
+            "caption", f"Generate the alt_text in {{lang}} at 0: {BLANK}", "a caption", "recalled"
+        ),
+        Prompt(
+            "class_name",
+            f"Generate the alt_text in {{lang}} at 2: Photo of {BLANK}",
+            "the name of a class, chosen by likelihood",
+            "recalled",
+        ),
+        Prompt(
+            "ocr",
+            f"Generate the ocr_text in {{lang}}: {BLANK}",
+            "the text in the picture that is in this language",
+            "recalled",
+        ),
+        Prompt("vqa", f"Answer in EN: {{question}} {BLANK}", "an answer in English", "recalled"),
+        Prompt(
+            "vqg",
+            f"Generate a question in {{lang}} for {{answer}}: {BLANK}",
+            "a question in this language with that English answer",
+            "recalled",
+        ),
+        Prompt(
+            "list_objects",
+            f"Answer in EN: List the objects present: {BLANK}",
+            "their names, with commas",
+            "recalled",
+        ),
+        Prompt(
+            "object_presence",
+            f"Answer in EN: Is {{objects}} in the image? {BLANK}",
+            "Yes or No; of several objects, whether all are there",
+            "recalled",
+        ),
+        Prompt(
+            "which_objects",
+            f"Answer in EN: Which of {{objects}} are in the image? {BLANK}",
+            "those that are there, with commas",
+            "recalled",
+        ),
+        Prompt(
+            "detect",
+            "detect {classes}",
+            "`ymin xmin ymax xmax class` for each box, in thousandths of the picture",
+            "recalled",
+            separator=" and ",
+        ),
+        Prompt(
+            "keywords",
+            f"Generate the keywords in {{lang}}: {BLANK}",
+            "words about the picture, with commas",
+            "own",
+        ),
+        Prompt(
+            "group",
+            f"Generate the group in {{lang}}: {BLANK}",
+            "one of the groups of Unicode's list of emoji",
+            "own",
+        ),
+        Prompt(
+            "subgroup",
+            f"Generate the subgroup in {{lang}}: {BLANK}",
+            "one of the subgroups of Unicode's list of emoji",
+            "own",
+        ),
+    )
+}
+"""Every prompt, by name."""
+
+
+def fill(name: str, **fields: Any) -> str:
+    """A prompt by its name: `fill("vqa", question="What is this?")`.
+
+    Raises:
+      ValueError: no such prompt, or a field is missing.
+    """
+    return get(name).fill(fields)
+
+
+def caption(lang: str) -> str:
+    """What asks for a caption in a language: "Generate the alt_text in SW at 0: <extra_id_0>"."""
+    return PROMPTS["caption"].fill({"lang": lang})
+
+
+def get(name: str) -> Prompt:
+    """The prompt of a name; ValueError names the near ones."""
+    if name not in PROMPTS:
+        near = difflib.get_close_matches(name, PROMPTS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PROMPTS)}"
+        raise ValueError(f"unknown prompt {name!r}; {hint}")
+    return PROMPTS[name]
