@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Registered tasks -> the examples that `pali evaluate` asks a model, with prompt and references.
+
+Every split but "train"; the model brings its own tokenizer and size of picture, so a task's are set
+aside. Pictures are made one at a time, when their turn comes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pali.data import pipeline
+from pali.data.benchmarks import BENCHMARKS, Benchmark
+from pali.data.preprocessors import Tokenize
+from pali.image import resize
+from pali.metrics.exact_match import as_references, normalise
+
+
+@dataclass(frozen=True)
+class Example:
+    """What is asked of the model once."""
+
+    id: str
+    lang: str
+    group: str
+    image_key: str
+    prompt: str
+    references: tuple[str, ...]
+    record: dict[str, Any]
+    """As the source has it; the picture is made from it when its turn comes."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one split of one task, and how they are scored."""
+
+    task: str
+    name: str
+    examples: Sequence[Example]
+    choices: dict[str, list[Example]]
+    """By language: the examples that choose, whose answers are the candidates for all of them."""
+    functions: tuple[pipeline.Function, ...]
+    """From a record to its picture and texts."""
+    image_size: int
+    metric_fns: tuple[Callable[..., dict[str, float]], ...]
+    """What the task file names."""
+    benchmark: Benchmark
+
+    def picture(self, example: Example) -> np.ndarray:
+        """u8[image_size image_size 3]."""
+        image = pipeline.apply(self.functions, example.record)["image"]
+        return resize(image, self.image_size)
+
+    def choice(self, example: Example) -> tuple[list[Example], int] | None:
+        """The examples whose answers are the candidates, and the place of this one's own."""
+        choices = self.choices.get(example.lang, [])
+        for place, other in enumerate(choices):
+            if other.id == example.id:
+                return choices, place
+        return None
+
+
+def read_splits(
+    tasks: Iterable[str],
+    image_size: int,
+    limit: int | None = None,
+    task_modules: Iterable[str] = (),
+) -> list[Split]:
+    """The splits to evaluate, with the prompt and the references of every example.
+
+    Raises:
+      ValueError: a task is unknown, has no split but "train", or no picture or text.
+      ModuleNotFoundError: SeqIO is not installed.
+    """
+    from pali.data.seqio_bridge import read_evaluation
+
+    modules = tuple(task_modules)
+    found = [task for name in tasks for task in read_evaluation(name, modules)]
+    if not found:
+        raise ValueError("no task to evaluate; name at least one, as in --tasks demo_captions")
+    splits = []
+    for task in {task.name: task for task in found}.values():
+        for name, part in task.splits.items():
+            splits.append(_read_split(name, part, task.metric_fns, image_size, limit))
+    return splits
+
+
+def _read_split(
+    name: str,
+    task: pipeline.Task,
+    metric_fns: tuple[Callable[..., dict[str, float]], ...],
+    image_size: int,
+    limit: int | None,
+) -> Split:
+    benchmark = BENCHMARKS.get(task.name, Benchmark())
+    functions = tuple(_fit(f, image_size) for f in task.functions if not isinstance(f, Tokenize))
+    if not any(map(_makes_image, functions)):
+        raise ValueError(f"task {task.name!r} has no pictures: nothing in it makes an image")
+    text_functions = [function for function in functions if not _makes_image(function)]
+    examples = []
+    for index in range(len(task.source)):
+        record = task.source[index]
+        example = pipeline.apply(text_functions, record)
+        if not isinstance(example.get("inputs"), str):
+            raise ValueError(
+                f"task {task.name!r} has no prompt: an example has {', '.join(sorted(example))}, "
+                'and evaluation needs "inputs" and "targets"'
+            )
+        examples.append(_example(f"{task.name}/{name}/{index}", example, record, benchmark))
+    by_language: dict[str, list[Example]] = {}
+    # By hash, so that a part of the examples is a fair one, and the same one every time.
+    for example in sorted(examples, key=lambda e: hashlib.sha256(e.id.encode()).digest()):
+        by_language.setdefault(example.lang, []).append(example)
+    choices = {lang: _choices(rows, benchmark.choices) for lang, rows in by_language.items()}
+    kept = [example for rows in by_language.values() for example in rows[:limit]]
+    return Split(
+        task.name, name, kept, choices, functions, image_size, tuple(metric_fns), benchmark
+    )
+
+
+def _example(id: str, example: dict, record: dict, benchmark: Benchmark) -> Example:
+    key = str(example.get("image_key", id))
+    return Example(
+        id=id,
+        lang=example.get("lang", ""),
+        group=str(example.get(benchmark.group, key)),
+        image_key=key,
+        prompt=example["inputs"],
+        references=tuple(as_references(example.get("references", example["targets"]))),
+        record=record,
+    )
+
+
+def _choices(examples: Sequence[Example], count: int) -> list[Example]:
+    """The first `count` examples that show different things and have different answers."""
+    chosen: dict[str, Example] = {}
+    groups = set()
+    for example in examples:
+        answer = normalise(example.references[0])
+        if len(chosen) < count and answer not in chosen and example.group not in groups:
+            chosen[answer] = example
+            groups.add(example.group)
+    return list(chosen.values()) if len(chosen) > 1 else []
+
+
+def _makes_image(function: pipeline.Function) -> bool:
+    return getattr(function, "makes_image", False)
+
+
+def _fit(function: pipeline.Function, size: int) -> Any:
+    """A function that makes pictures, told to make them of this size where it can be told."""
+    if _makes_image(function) and dataclasses.is_dataclass(function) and hasattr(function, "size"):
+        return dataclasses.replace(function, size=size)  # type: ignore[type-var]
+    return function

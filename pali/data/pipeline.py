@@ -1,0 +1,241 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weighted mixture of tasks -> shuffled, repeated, batched model features, by random access.
+
+Everything is a `grain.MapDataset`, a function of the index:
+
+    records --shuffle(seed, task)--repeat--functions--> task features --mix(rates)-->
+    mixture --convert--> model features --rows of this host, batch--> batches[step]
+
+`batches[k]` is therefore a pure function of (seed, k): it does not depend on how many hosts,
+threads or worker processes there are, nor on where a run was interrupted, and reading it costs the
+same for every k. The host with rank r of n reads rows `r*B/n … (r+1)*B/n` of the global batch, and
+the n slices one after the other are the batch that a single host would have read.
+
+A task is shuffled by a seed drawn from its own name, so adding a task to a mixture does not change
+the order of the others.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import grain
+
+Example = dict[str, Any]
+"""One example: field name -> str, int, bytes, list of str, or NumPy array."""
+
+Function = Callable[[Example], Example]
+"""A per-example function. It draws nothing at random: variety comes from the record."""
+
+MAX_RECORDS = 2**32 - 1
+"""What Grain's shuffle, a permutation of 32-bit numbers, can address."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Records by number. Picklable, and cheap to construct: tables are loaded on first use."""
+
+    def __len__(self) -> int:
+        """Number of records."""
+        ...
+
+    def __getitem__(self, index: int) -> Example:
+        """Record `index`, the same every time, as a new dict."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A source and the functions that turn its records into task features."""
+
+    name: str
+    source: Source
+    functions: tuple[Function, ...] = ()
+
+
+Mixture = Sequence[tuple[Task, float]]
+"""Tasks and their rates: any positive numbers, only their ratios count."""
+
+
+def apply(functions: Sequence[Function], record: Example) -> Example:
+    """The record after all the functions, first to last."""
+    for function in functions:
+        record = function(record)
+    return record
+
+
+def replace_image_function(mixture: Mixture, function: Function) -> list[tuple[Task, float]]:
+    """The mixture with every function that makes an image replaced by `function`.
+
+    Such functions carry `makes_image = True` (pali/data/preprocessors.py). This is how training on
+    cached visual tokens drops rendering and decoding, and nothing else.
+    """
+    return _replace(mixture, lambda f: function if getattr(f, "makes_image", False) else f)
+
+
+def fit_to_model(mixture: Mixture, *, image_size: int, tokenizer: str) -> list[tuple[Task, float]]:
+    """The mixture with pictures of the model's size and texts cut by the model's tokenizer.
+
+    A task file gives defaults for both; the model decides.
+
+    Args:
+      mixture: tasks and rates.
+      image_size: side in pixels, for functions that make an image and have a field `size`.
+      tokenizer: path of a SentencePiece model, for functions with a field `tokenizer`.
+    """
+
+    def fitted(function: Any) -> Function:
+        if getattr(function, "makes_image", False) and hasattr(function, "size"):
+            return replace(function, size=image_size)
+        if hasattr(function, "tokenizer"):
+            return replace(function, tokenizer=tokenizer)
+        return function
+
+    return _replace(mixture, fitted)
+
+
+def task_dataset(task: Task) -> grain.MapDataset:
+    """The task's features in the order of its source, once."""
+    return _mapped(grain.MapDataset.source(task.source), task)
+
+
+def mixture_dataset(mixture: Mixture, seed: int) -> grain.MapDataset:
+    """Endless stream of task features: each task shuffled anew each epoch, mixed by the rates.
+
+    Raises:
+      ValueError: no task, a rate that is not positive, or a source that is empty or larger than
+        `MAX_RECORDS`.
+    """
+    if not mixture:
+        raise ValueError("the mixture has no task")
+    parts = []
+    for task, rate in mixture:
+        if not rate > 0:
+            raise ValueError(f"task {task.name!r} has rate {rate}; it must be positive")
+        if not 0 < len(task.source) <= MAX_RECORDS:
+            raise ValueError(
+                f"task {task.name!r} has {len(task.source)} records; it must have 1 to "
+                f"{MAX_RECORDS} of them, else they cannot be shuffled"
+            )
+        records = grain.MapDataset.source(task.source)
+        records = records.shuffle(seed=_task_seed(seed, task.name)).repeat()
+        parts.append(_mapped(records, task))
+    return grain.MapDataset.mix(parts, weights=[rate for _, rate in mixture])
+
+
+def batch_dataset(
+    examples: grain.MapDataset,
+    convert: Function,
+    batch_size: int,
+    *,
+    host: int = 0,
+    num_hosts: int = 1,
+) -> grain.MapDataset:
+    """This host's rows of the global batches: `dataset[k]` is the batch of step k.
+
+    Args:
+      examples: task features, endless (`mixture_dataset`).
+      convert: task features -> arrays of fixed shapes (pali/data/converter.py).
+      batch_size: rows of the global batch.
+      host: rank of this host.
+      num_hosts: hosts that share the global batch.
+
+    Returns:
+      Dicts of arrays `[batch_size / num_hosts, …]`.
+
+    Raises:
+      ValueError: `num_hosts` does not divide `batch_size`, or `host` is not one of them.
+    """
+    if batch_size % num_hosts:
+        raise ValueError(f"batch_size {batch_size} cannot be shared evenly by {num_hosts} hosts")
+    if not 0 <= host < num_hosts:
+        raise ValueError(f"host {host} is not one of {num_hosts} hosts (0 to {num_hosts - 1})")
+    rows = HostRows(len(examples), batch_size, host, num_hosts)
+    mine = grain.MapDataset.select_from_datasets([examples], rows)
+    return mine.map(convert).batch(batch_size // num_hosts, drop_remainder=True)
+
+
+def iterate(
+    batches: grain.MapDataset, start: int = 0, *, threads: int = 1, workers: int = 0
+) -> grain.DatasetIterator:
+    """Batches from step `start` on, prepared in the background, in order.
+
+    Args:
+      batches: what `batch_dataset` returns.
+      start: first step; starting late costs nothing.
+      threads: threads (of each process) that prepare batches ahead; 0 prepares them on demand.
+      workers: processes that prepare batches; 0 stays in this one. Worth it from about four cores
+        on: what releases the GIL (rendering, decoding) already runs beside the step in threads.
+
+    Returns:
+      An iterator with `.close()`, which ends its threads and processes.
+    """
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    dataset = batches.slice(slice(start, None)).to_iter_dataset(ahead)
+    if workers:
+        _mark_flags_as_parsed()
+        dataset = dataset.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_in_worker
+        )
+    return dataset.__iter__()
+
+
+@dataclass(frozen=True)
+class HostRows(grain.transforms.DatasetSelectionMap):
+    """Where the i-th example of one host lies in the global stream of examples."""
+
+    length: int
+    batch_size: int
+    host: int
+    num_hosts: int
+
+    def __len__(self) -> int:
+        """Examples of this host, in whole batches."""
+        return self.length // self.batch_size * (self.batch_size // self.num_hosts)
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        """(dataset 0, index in the global stream)."""
+        rows = self.batch_size // self.num_hosts
+        step, row = divmod(index, rows)
+        return 0, step * self.batch_size + self.host * rows + row
+
+
+def _replace(mixture: Mixture, change: Callable[[Function], Function]) -> list[tuple[Task, float]]:
+    return [
+        (replace(task, functions=tuple(change(f) for f in task.functions)), rate)
+        for task, rate in mixture
+    ]
+
+
+def _mapped(records: grain.MapDataset, task: Task) -> grain.MapDataset:
+    for function in task.functions:
+        records = records.map(function)
+    return records
+
+
+def _task_seed(seed: int, name: str) -> int:
+    # Grain shuffles epoch e by seed + e: seeds of two tasks must be far apart, not s and s + 1.
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _mark_flags_as_parsed() -> None:
+    # Grain's worker processes read absl flags, which nothing but absl.app parses.
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS(sys.argv[:1])
+
+
+def _in_worker(index: int, count: int) -> None:
+    # Grain's iterators die in reference cycles; collected during the interpreter's own teardown
+    # they print an AttributeError for each worker.
+    del index, count
+    atexit.register(gc.collect)

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Per-example functions: a dict of strings, numbers and arrays -> the next dict.
+
+Each is a frozen dataclass that is called with one example and returns a new one. None draws at
+random and none imports TensorFlow, so the same object serves Grain, its worker processes and
+(lifted by pali/data/seqio_bridge.py) SeqIO. Write your own as a module-level function or such a
+class; a function that makes "image" says so by `makes_image = True`, so that training on cached
+visual tokens can leave it out.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pali import prompts
+from pali.data.rendering import render
+from pali.image import load_image
+from pali.tokenizer import Tokenizer
+
+Example = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RenderPicture:
+    """art, code, view -> image u8[size size 3], a pure function of the three."""
+
+    size: int
+    makes_image: ClassVar[bool] = True
+
+    def __call__(self, example: Example) -> Example:
+        """Adds "image"."""
+        image = render(example["art"], example["code"], example["view"], self.size)
+        return example | {"image": image}
+
+
+@dataclass(frozen=True)
+class DecodePicture:
+    """image_key, the path of a picture file -> image u8[size size 3]."""
+
+    size: int
+    makes_image: ClassVar[bool] = True
+
+    def __call__(self, example: Example) -> Example:
+        """Adds "image"; raises ImageError, which names the file, when it cannot be read."""
+        return example | {"image": load_image(example["image_key"], self.size)}
+
+
+@dataclass(frozen=True)
+class TextToText:
+    """Makes "inputs" and "targets", both text: a prompt filled by the record, and its answer.
+
+    `prompt` is a name of pali/prompts.py, whose fields are keys of the record; `answer` is the key
+    of the answer. An answer that is a list becomes one text with commas.
+    """
+
+    prompt: str
+    answer: str
+
+    def __call__(self, example: Example) -> Example:
+        """Adds "inputs" and "targets"."""
+        answer = example[self.answer]
+        return example | {
+            "inputs": prompts.get(self.prompt).fill(example),
+            "targets": answer if isinstance(answer, str) else ", ".join(answer),
+        }
+
+
+@dataclass(frozen=True)
+class SomeOf:
+    """A few items of a list, others for every view of a picture, in the order of the list.
+
+    Long lists would be cut at the same place every time; so each item gets its turn.
+    """
+
+    key: str
+    """The list."""
+    count: int
+    to: str
+    """Where the chosen items go."""
+
+    def __call__(self, example: Example) -> Example:
+        """Adds `to`: up to `count` items, chosen by a hash of the picture and the item."""
+
+        def rank(item: str) -> bytes:
+            return hashlib.blake2b(
+                f"{example['image_key']}/{item}".encode(), digest_size=8
+            ).digest()
+
+        chosen = set(sorted(example[self.key], key=rank)[: self.count])
+        return example | {self.to: [item for item in example[self.key] if item in chosen]}
+
+
+@dataclass(frozen=True)
+class Tokenize:
+    """Text -> i32[length] in "inputs" and "targets", each ended by eos, as T5X's append_eos does.
+
+    Only the path travels to worker processes; each loads the SentencePiece model once.
+    """
+
+    tokenizer: str
+
+    def __call__(self, example: Example) -> Example:
+        """Replaces both texts by their ids."""
+        tokenizer = _load_tokenizer(self.tokenizer)
+        ids = {
+            key: np.array([*tokenizer.encode(example[key]), tokenizer.eos_id], np.int32)
+            for key in ("inputs", "targets")
+        }
+        return example | ids
+
+
+@functools.cache
+def _load_tokenizer(path: str) -> Tokenizer:
+    return Tokenizer(path)

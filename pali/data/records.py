@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tokenised records: task features written once, for training without SeqIO and TensorFlow.
+
+    write_records(read_mixture(name), folder, "train")     where SeqIO is installed
+    mixture = read_records(folder, "train")                anywhere; goes where read_mixture's goes
+
+A folder has one sub-folder for each split, with for each task
+
+  NAME.array_record   the examples, in the order of the task's source
+  NAME.pictures.npy   i64: where each different picture stands first
+
+and meta.json: {"format", "tokenizer": sha256, "tasks": [{"name", "rate", "pictures", "image"}]},
+where "pictures" is "stored", "left_out" or "none", and "image" says what made them.
+
+Tasks keep their names, rates and order of records; so training draws the very batches that it would
+draw from the mixture itself. A record is a msgpack map; an array in it is extension type 1:
+(dtype, shape, bytes).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import grain
+import ml_dtypes  # noqa: F401, makes np.dtype("bfloat16") known
+import msgpack
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from pali.data.pipeline import Example, Function, Mixture, Source, Task, apply
+
+FORMAT = 1
+_ARRAY = 1
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """A source over one array_record file; opened on first use, picklable as its path."""
+
+    path: str
+
+    def __len__(self) -> int:
+        """Records in the file."""
+        return len(_open(self.path))
+
+    def __getitem__(self, index: int) -> Example:
+        """The features as they were written."""
+        return unpack(_open(self.path)[index])
+
+    @property
+    def pictures(self) -> FirstRecords:
+        """A source of the different pictures, for filling a cache of visual tokens."""
+        return FirstRecords(self)
+
+
+@dataclass(frozen=True)
+class FirstRecords:
+    """The records of a file in which a picture stands for the first time."""
+
+    file: RecordFile
+
+    def __len__(self) -> int:
+        """Different pictures."""
+        return len(_open_pictures(self.file.path))
+
+    def __getitem__(self, index: int) -> Example:
+        """The features as they were written."""
+        return self.file[int(_open_pictures(self.file.path)[index])]
+
+
+@dataclass(frozen=True, repr=False)
+class StoredImage:
+    """Stands where an image was made before writing, so that visual tokens can take its place."""
+
+    image: str
+    """What made the image; this is also what the function calls itself, for `vit_fingerprint`."""
+    makes_image: ClassVar[bool] = True
+
+    def __call__(self, example: Example) -> Example:
+        """The example as it is: "image" is in it."""
+        return example
+
+    def __repr__(self) -> str:
+        return self.image
+
+
+@dataclass(frozen=True, repr=False)
+class LeftOutImage:
+    """Stands where an image would be made, of records that were written without."""
+
+    image: str
+    folder: str
+    makes_image: ClassVar[bool] = True
+
+    def __call__(self, example: Example) -> Example:
+        """Always raises: only visual tokens can take the picture's place."""
+        raise ValueError(
+            f"the records in {self.folder} hold no pictures: train on a visual-token cache of the "
+            "same pictures (data.visual_tokens), or write the records with pictures"
+        )
+
+    def __repr__(self) -> str:
+        return self.image
+
+
+def write_records(
+    mixture: Mixture, folder: str | os.PathLike[str], split: str, *, pictures: bool = True
+) -> None:
+    """Writes every example of every task, after its functions, below `folder`/`split`.
+
+    Args:
+      mixture: tasks and rates, adapted to the model first (`fit_to_model`).
+      folder: made when absent.
+      split: name of the sub-folder.
+      pictures: whether to store "image"; without it, only the "image_key" is kept, for training on
+        cached visual tokens.
+
+    Raises:
+      FileExistsError: the split was written there before.
+    """
+    path = pathlib.Path(folder) / split
+    if (path / "meta.json").exists():
+        raise FileExistsError(f"{path} has records already; delete it, or give another folder")
+    path.mkdir(parents=True, exist_ok=True)
+    tasks = []
+    for task, rate in mixture:
+        makers = [f for f in task.functions if getattr(f, "makes_image", False)]
+        functions = [f for f in task.functions if pictures or f not in makers]
+        _write_task(path / task.name, task.source, functions)
+        state = ("stored" if pictures else "left_out") if makers else "none"
+        image = ", ".join(map(repr, makers))
+        tasks.append({"name": task.name, "rate": rate, "pictures": state, "image": image})
+    tokenizers = {
+        f.tokenizer for task, _ in mixture for f in task.functions if hasattr(f, "tokenizer")
+    }
+    hashes = [file_hash(tokenizer) for tokenizer in sorted(tokenizers)]
+    meta = {"format": FORMAT, "tokenizer": " ".join(hashes), "tasks": tasks}
+    # Last: a folder without it was not written to its end.
+    (path / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+
+
+def read_records(
+    folder: str | os.PathLike[str], split: str, tokenizer: str | os.PathLike[str] | None = None
+) -> list[tuple[Task, float]]:
+    """The tasks and rates that `write_records` wrote.
+
+    Args:
+      folder: where the records were written.
+      split: its sub-folder.
+      tokenizer: the model's SentencePiece model; records that another one cut are refused.
+
+    Raises:
+      ValueError: there are no whole records of that split, or they are of another format or another
+        tokenizer.
+    """
+    path = pathlib.Path(folder) / split
+    if not (path / "meta.json").is_file():
+        splits = sorted(meta.parent.name for meta in pathlib.Path(folder).glob("*/meta.json"))
+        raise ValueError(
+            f"no records of split {split!r} in {folder} "
+            + (f"(it has {', '.join(splits)})" if splits else "(it has none, or unfinished ones)")
+        )
+    meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+    if meta["format"] != FORMAT:
+        raise ValueError(f"{path} has records of format {meta['format']}; this pali reads {FORMAT}")
+    if tokenizer is not None and meta["tokenizer"] not in ("", file_hash(tokenizer)):
+        raise ValueError(
+            f"the records in {path} were tokenised by another tokenizer than {tokenizer}; write "
+            "them anew for this model"
+        )
+    return [(_read_task(path, task), task["rate"]) for task in meta["tasks"]]
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """sha256 of a file, by which a tokenizer is known again."""
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def pack(example: Example) -> bytes:
+    """An example of text, bytes, numbers, lists of text and arrays -> bytes."""
+    return msgpack.Packer(default=_pack_array).pack(example)
+
+
+def unpack(record: bytes) -> Example:
+    """What `pack` packed; arrays are read-only."""
+    return msgpack.unpackb(record, ext_hook=_unpack_array, strict_map_key=False)
+
+
+def _write_task(path: pathlib.Path, source: Source, functions: list[Function]) -> None:
+    # One record to a group: training reads them one by one, in any order.
+    writer = ArrayRecordWriter(f"{path}.array_record", "group_size:1")
+    first: dict[str, int] = {}
+    for index in range(len(source)):
+        example = apply(functions, source[index])
+        if "image_key" in example:
+            first.setdefault(example["image_key"], index)
+        writer.write(pack(example))
+    writer.close()
+    np.save(f"{path}.pictures.npy", np.array(list(first.values()), np.int64))
+
+
+def _read_task(path: pathlib.Path, task: dict[str, Any]) -> Task:
+    functions: dict[str, tuple[Function, ...]] = {
+        "stored": (StoredImage(task["image"]),),
+        "left_out": (LeftOutImage(task["image"], str(path)),),
+        "none": (),
+    }
+    source = RecordFile(str(path / f"{task['name']}.array_record"))
+    return Task(task["name"], source, functions[task["pictures"]])
+
+
+def _pack_array(value: Any) -> msgpack.ExtType:
+    if not isinstance(value, np.ndarray | np.generic):
+        raise TypeError(f"a {type(value).__name__} cannot be written into a record")
+    array = np.asarray(value, order="C")
+    return msgpack.ExtType(_ARRAY, msgpack.packb((array.dtype.name, array.shape, array.tobytes())))
+
+
+def _unpack_array(code: int, data: bytes) -> Any:
+    if code != _ARRAY:
+        raise ValueError(f"a record has a value of unknown kind {code}")
+    dtype, shape, content = msgpack.unpackb(data)
+    return np.frombuffer(content, np.dtype(dtype)).reshape(shape)
+
+
+@functools.cache
+def _open(path: str) -> Any:
+    return grain.sources.ArrayRecordDataSource([path])
+
+
+@functools.cache
+def _open_pictures(path: str) -> np.ndarray:
+    return np.load(path.removesuffix(".array_record") + ".pictures.npy")

@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Records by number: what the tasks of this checkout read.
+
+A source is any object with `len()` and `source[i] -> dict` (pali/data/pipeline.py). Those here are
+frozen dataclasses of names and numbers: cheap to make, pickled in a few bytes, and each process
+loads the corpus behind them when it reads the first record.
+
+Records of the demo corpus:
+  image_key  "art/code/view", the identity of a rendered picture
+  art, code, view  what RenderPicture draws (pali/data/preprocessors.py)
+  label      class index, of DemoPictures
+  lang       language of the text, of DemoTexts
+  name, keywords, group, subgroup  the texts a task asks for; `name` is the caption's reference
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pali.data.demo_corpus import (
+    FIRST_UNSEEN_VIEW,
+    TRAIN_ART,
+    UNSEEN_ART,
+    Concept,
+    DemoCorpus,
+    load_corpus,
+)
+
+TRAIN_VIEWS = 100_000
+"""Renderings of a picture that training may draw from: more than a run on the fly will ever see."""
+
+SPLITS: dict[str, str] = {
+    "train": "core concepts in four art sets, without the held-out pairs",
+    "validation": "the same pairs in renderings never trained on",
+    "unseen_art": "the same pairs in the art set never trained on",
+    "held_out_pairs": "(concept, language) pairs whose texts were never trained on",
+    "never_seen": "concepts that were never trained on, in any language",
+}
+
+
+@dataclass(frozen=True)
+class DemoPictures:
+    """Pictures of concepts and their class index: for training the ViT alone.
+
+    Record `i` shows picture `i % pictures` in view `start + i // pictures`, so any prefix of the
+    source holds every picture about as often as any other.
+    """
+
+    arts: tuple[str, ...] = TRAIN_ART
+    start: int = 0
+    stop: int = TRAIN_VIEWS
+
+    @property
+    def num_classes(self) -> int:
+        """Class indices run from 0 to this; the class of an index is `core_train[index]`."""
+        return len(load_corpus().core_train)
+
+    def __len__(self) -> int:
+        """Pictures times views."""
+        return len(self._pictures) * (self.stop - self.start)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """image_key, art, code, view, label."""
+        view, picture = divmod(_checked(index, len(self)), len(self._pictures))
+        art, code = self._pictures[picture]
+        record = _picture(art, code, self.start + view)
+        return record | {"label": load_corpus().class_index[code]}
+
+    @property
+    def _pictures(self) -> list[tuple[str, str]]:
+        return _pictures(load_corpus(), self.arts)
+
+
+@dataclass(frozen=True)
+class DemoTexts:
+    """(picture, language) pairs with what people wrote: names, keywords, group and subgroup.
+
+    "train" has every picture of TRAIN_ART in `views` renderings in every language. The others have
+    one record for each (concept, language), so that each weighs the same in a score: "unseen_art"
+    shows its Fluent picture, the rest a picture of TRAIN_ART chosen by hash, in a view that no
+    training sees. Evaluation records are ordered by language, then by class.
+    """
+
+    split: str
+    """One of SPLITS."""
+    languages: tuple[str, ...]
+    views: int = 48
+    needs: Literal["name", "keywords"] = "name"
+    """Pairs without such a text are left out."""
+
+    def __len__(self) -> int:
+        """Pairs times views; one view for evaluation."""
+        return len(self._pairs) * (self.views if self.split == "train" else 1)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """image_key, art, code, view, lang, name, keywords, group, subgroup."""
+        view, pair = divmod(_checked(index, len(self)), len(self._pairs))
+        art, code, lang = self._pairs[pair]
+        if self.split != "train":
+            view = FIRST_UNSEEN_VIEW
+        corpus = load_corpus()
+        concept = corpus.concept(code)
+        return _picture(art, code, view) | {
+            "lang": lang,
+            "name": corpus.names(lang).get(code, ""),
+            "keywords": corpus.keywords(lang).get(code, []),
+            "group": concept.group,
+            "subgroup": concept.subgroup,
+        }
+
+    @property
+    def pictures(self) -> DemoPictures | DemoTexts:
+        """A source of the different pictures; "train" shows the same ones in every language."""
+        return DemoPictures(TRAIN_ART, 0, self.views) if self.split == "train" else self
+
+    @property
+    def _pairs(self) -> list[tuple[str, str, str]]:
+        return _pairs(load_corpus(), self.split, self.languages, self.needs)
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """Your own records: one JSON object a line, each with the same keys.
+
+    With `image_folder`, the key "image" is a path below it: it becomes the record's "image_key",
+    and DecodePicture reads it.
+    """
+
+    path: str
+    image_folder: str | None = None
+
+    def __len__(self) -> int:
+        """Lines that are not empty."""
+        return len(_lines(self.path))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The object on a line; ValueError names a line that has none."""
+        number, line = _lines(self.path)[_checked(index, len(self))]
+        try:
+            record = dict(json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.path}, line {number} is not a JSON object: {error}") from None
+        if self.image_folder is not None:
+            record["image_key"] = str(pathlib.Path(self.image_folder) / record.pop("image"))
+        return record
+
+
+def _picture(art: str, code: str, view: int) -> dict[str, Any]:
+    return {"image_key": f"{art}/{code}/{view}", "art": art, "code": code, "view": view}
+
+
+@functools.cache
+def _pictures(corpus: DemoCorpus, arts: Sequence[str]) -> list[tuple[str, str]]:
+    """(art, code) of the core concepts for training that each set draws."""
+    drawn = {art: corpus.drawn(art) for art in arts}
+    return [(art, c.code) for art in arts for c in corpus.core_train if c.code in drawn[art]]
+
+
+@functools.cache
+def _pairs(
+    corpus: DemoCorpus, split: str, languages: Sequence[str], needs: str
+) -> list[tuple[str, str, str]]:
+    """(art, code, language) of every pair of a split, in one view."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+    arts = (UNSEEN_ART,) if split == "unseen_art" else TRAIN_ART
+    drawn = {art: corpus.drawn(art) for art in arts}
+    pairs = []
+    for lang in languages:
+        texts = corpus.names(lang) if needs == "name" else corpus.keywords(lang)
+        for concept in _concepts(corpus, split, lang):
+            available = [art for art in arts if concept.code in drawn[art]]
+            if not texts.get(concept.code) or not available:
+                continue
+            if split != "train":
+                available = available[_hash(f"{lang}/{concept.code}") % len(available) :][:1]
+            pairs += [(art, concept.code, lang) for art in available]
+    return pairs
+
+
+def _concepts(corpus: DemoCorpus, split: str, lang: str) -> Iterable[Concept]:
+    if split == "never_seen":
+        return corpus.never_seen
+    held_out = corpus.held_out(lang)
+    wanted = split == "held_out_pairs"
+    return (c for c in corpus.core_train if (c.code in held_out) == wanted)
+
+
+@functools.cache
+def _lines(path: str) -> list[tuple[int, str]]:
+    # Not splitlines(): it also cuts at characters that JSON allows inside a text.
+    lines = enumerate(pathlib.Path(path).read_text(encoding="utf-8").split("\n"), 1)
+    return [(number, line) for number, line in lines if line.strip()]
+
+
+def _checked(index: int, length: int) -> int:
+    if not 0 <= index < length:
+        raise IndexError(f"record {index} of {length}")
+    return index
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
