@@ -34,9 +34,9 @@ class ViTConfig:
     class_token: bool = False
     """Whether a learned token stands before the patches (ViT, CLIP). It is never a visual token."""
     pool: Literal["none", "map"] = "none"
-    """"map" adds the attention-pooling head of SigLIP and ViT-G, read by `classify` alone."""
+    """What reads the tokens when classifying: "map" is the attention-pooling head of SigLIP."""
     num_classes: int = 0
-    """Outputs of the linear classifier on the pooled vector; 0 leaves the pooled vector as it is."""
+    """Outputs of the linear classifier on the pooled vector; 0 leaves that vector as it is."""
     gelu: Literal["exact", "tanh"] = "tanh"
     """big_vision and SigLIP use the tanh approximation, Hugging Face's ViT the exact function."""
     layer_norm_epsilon: float = 1e-6
@@ -143,7 +143,7 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One experiment: `pali train configs/NAME.py` runs the Config that its get_config() returns."""
+    """One experiment: what `get_config()` in a file of configs/ returns, and `pali train` runs."""
 
     model: PaLIConfig
     data: DataConfig
@@ -195,7 +195,9 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{path} is {value!r}; it must be a list")
-        return tuple(_build(typing.get_args(kind)[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+        return tuple(
+            _build(typing.get_args(kind)[0], v, f"{path}[{i}]") for i, v in enumerate(value)
+        )
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
@@ -212,7 +214,9 @@ def _build(kind: Any, value: Any, path: str) -> Any:
 
 def _build_dataclass(cls: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is {value!r}; it must be an object with the fields of {cls.__name__}")
+        raise ValueError(
+            f"{path} is {value!r}; it must be an object with the fields of {cls.__name__}"
+        )
     kinds = typing.get_type_hints(cls)
     for name in value:
         if name not in kinds:

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 2 of the embedded model: PaLI on the captions of the demo corpus, its ViT frozen.
+
+pali train configs/demo.py --workdir runs/demo
+"""
+
+from pali.config import Config, DataConfig, OptimConfig
+from pali.languages import resolve_many
+from pali.models.presets import DEMO
+
+
+def get_config() -> Config:
+    return Config(
+        model=DEMO,
+        init_from=("runs/demo_vit",),
+        data=DataConfig(
+            mixture="pali_demo_captions",
+            batch_size=128,
+            inputs_length=16,
+            targets_length=14,
+            visual_tokens="visual_tokens",
+        ),
+        optim=OptimConfig(
+            name="muon",
+            learning_rate=3e-3,
+            warmup_steps=100,
+            schedule="cosine",
+            freeze=("vit/.*",),
+        ),
+        languages=tuple(resolve_many("xm3600")),
+        steps=2600,
+        eval_splits=("validation", "unseen_art", "held_out_pairs"),
+        eval_every=200,
+        eval_batches=4,
+        checkpoint_every=100,
+    )

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""The update rule: OptimConfig -> an optax transformation, and the split into trained and frozen.
+
+Parameters are told apart by their paths with separate layers (`mt5/encoder/layers_3/…`), whatever
+form they have in memory. What is frozen never enters the gradient or the optimizer, so it costs no
+memory there and cannot change.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import jax.numpy as jnp
+import optax
+from optax import contrib
+
+from pali.checkpoints import merge
+from pali.config import OptimConfig
+from pali.types import Params
+
+
+def partition(params: Params, freeze: tuple[str, ...]) -> tuple[Params, Params]:
+    """Splits a tree of parameters into (trained, frozen) by regular expressions on whole paths.
+
+    Raises:
+      ValueError: a pattern matches no path, or only some layers of a stack, which in memory are one
+        array; the message names the pattern.
+    """
+    flat = merge.flatten(params)
+    frozen_names = set()
+    for pattern in freeze:
+        regex, found = re.compile(pattern), False
+        for name, leaf in flat.items():
+            layers = list(merge.separate(name, jnp.shape(leaf)))
+            matched = [layer for layer in layers if regex.fullmatch(layer)]
+            if matched and len(matched) < len(layers):
+                raise ValueError(
+                    f"freeze pattern {pattern!r} matches {matched[0]!r} but not every layer of its "
+                    "stack; set scan=False in the model's config to freeze single layers"
+                )
+            if matched:
+                frozen_names.add(name)
+                found = True
+        if not found:
+            raise ValueError(
+                f"freeze pattern {pattern!r} matches no parameter; paths look like "
+                f"{', '.join(list(flat)[:3])}, and a pattern must match the whole path "
+                "(vit/.* freezes the ViT)"
+            )
+    trained = {name: leaf for name, leaf in flat.items() if name not in frozen_names}
+    frozen = {name: leaf for name, leaf in flat.items() if name in frozen_names}
+    return merge.unflatten(trained), merge.unflatten(frozen)
+
+
+def join(trained: Params, frozen: Params) -> Params:
+    """The inverse of `partition`."""
+    return merge.unflatten(merge.flatten(trained) | merge.flatten(frozen))
+
+
+def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step: a linear warm-up to the peak, then the configured decay."""
+    peak, warmup = config.learning_rate, min(config.warmup_steps, steps)
+    decays = {
+        "cosine": optax.cosine_decay_schedule(peak, max(steps - warmup, 1)),
+        "linear": optax.linear_schedule(peak, 0.0, max(steps - warmup, 1)),
+        # Continuous at the end of the warm-up: peak * sqrt(warmup / step).
+        "rsqrt": lambda t: peak * jnp.sqrt(max(warmup, 1) / (t + max(warmup, 1))),
+    }
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, peak, max(warmup, 1)), decays[config.schedule]], [warmup]
+    )
+
+
+def optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
+    """The configured update for a tree of trained parameters; weight decay on matrices only."""
+    rate = schedule(config, steps)
+    if config.name == "adamw":
+        update = optax.adamw(
+            rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=_is_matrix
+        )
+    else:
+        update = contrib.muon(
+            rate,
+            adam_b1=config.b1,
+            adam_b2=config.b2,
+            weight_decay=config.weight_decay,
+            weight_decay_mask=_is_matrix,
+            adam_weight_decay=config.weight_decay,
+            muon_weight_dimension_numbers=cast("Any", _hidden_matrices),
+            # Updates of the size that AdamW's have, so that one learning rate serves both halves
+            # (Liu et al. 2025, "Muon is scalable for LLM training", arXiv 2502.16982).
+            consistent_rms=0.2,
+        )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), update)
+
+
+def _is_matrix(params: Params) -> Params:
+    """True for kernels and tables, False for biases, norms' scales and probes."""
+    return merge.unflatten(
+        {name: name.endswith(("kernel", "embedding")) for name in merge.flatten(params)}
+    )
+
+
+def _hidden_matrices(params: Params) -> Params:
+    """Which axes of each kernel between hidden layers are its input and output; None for the rest.
+
+    Muon is for matrices between hidden activations. Embeddings, the first layer on pixels and the
+    output heads are updated by Adam, as its authors advise. A leading layer axis is a batch of
+    matrices, each orthogonalised apart.
+    """
+    outer = ("embedding/kernel", "head/kernel", "logits_dense/kernel")
+    dimensions = {}
+    for name, leaf in merge.flatten(params).items():
+        dimensions[name] = None
+        if name.endswith("kernel") and not name.endswith(outer):
+            stacked = int(next(iter(merge.separate(name, leaf.shape).values())) is not None)
+            axes = tuple(range(stacked, leaf.ndim))
+            inputs = len(axes) - 1 if name.endswith("out/kernel") else 1
+            dimensions[name] = contrib.MuonDimensionNumbers(axes[:inputs], axes[inputs:])
+    return merge.unflatten(dimensions)

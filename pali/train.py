@@ -1,0 +1,292 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: a Config and a workdir -> a trained model, in one file, top to bottom.
+
+    workdir/config.json       what was run
+    workdir/log.jsonl         one line for each report: step, loss, accuracy, learning rate, speed
+    workdir/checkpoints/      parameters and optimizer state (Orbax); the newest is gone on from
+    workdir/model/            the finished model, for `pali.load` and `pali caption --model`
+
+Both stages run through the same step: "classify" trains the ViT on its own head, "generate" trains
+PaLI on target texts. The batch of step k and its dropout depend on the seed and on k alone, so a
+run that was interrupted and goes on ends where an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from pali import losses, optim
+from pali.checkpoints import initial, pretrained
+from pali.checkpoints.store import CheckpointStore
+from pali.config import Config, to_json
+from pali.data import inputs
+from pali.models.pali import PaLI
+from pali.models.vit import ViT
+from pali.types import Batch, Params
+
+Sums = dict[str, Array]
+"""Totals over a batch: "loss" and "correct" over "count" items, so that batches add up exactly."""
+
+Objective = Callable[[Params, Batch, Array | None], Sums]
+"""(params, batch, dropout key or None) -> sums."""
+
+
+def main(config: Config, workdir: str | os.PathLike) -> Path:
+    """Trains, or goes on training, and exports the model.
+
+    Args:
+      config: the experiment.
+      workdir: its folder; holding a checkpoint, the run goes on from there.
+
+    Returns:
+      The folder to load the model from: `workdir/model`, or for the ViT alone the workdir itself,
+      to be named in the next stage's `init_from`.
+
+    Raises:
+      ValueError: the workdir belongs to another config, or the data or weights do not fit.
+      Interrupted: SIGINT or SIGTERM arrived; the state was saved first.
+    """
+    workdir = Path(workdir)
+    _keep_config(config, workdir)
+
+    objective = classify(config) if config.objective == "classify" else generate(config)
+    params = initial_params(config)
+    trained, frozen = optim.partition(params, config.optim.freeze)
+    update = optim.optimizer(config.optim, config.steps)
+    rate = optim.schedule(config.optim, config.steps)
+    state = {"step": jnp.zeros((), jnp.int32), "params": trained, "opt_state": update.init(trained)}
+    _report(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
+
+    train_fn = functools.partial(train_step, objective, update, config.seed)
+    train_fn = jax.jit(train_fn, donate_argnums=0)
+    eval_fn = jax.jit(lambda trained, batch: objective(optim.join(trained, frozen), batch, None))
+
+    with (
+        CheckpointStore(workdir, keep=config.keep_checkpoints) as store,
+        inputs.Inputs(config, workdir, params) as data,
+        _Signals() as signals,
+    ):
+        if (found := store.latest_step()) is not None:
+            state, _ = store.restore(state, found)
+            _report(f"going on from step {found:,} of {config.steps:,} in {workdir}")
+        start = int(state["step"])
+        log = _Log(workdir / "log.jsonl", config, start)
+        for step, batch in zip(range(start + 1, config.steps + 1), data.train(start), strict=False):
+            state, sums = train_fn(state, frozen, batch)
+            log.add(sums)
+            last = step == config.steps
+            if step % config.log_every == 0 or last:
+                log.train(step, np.asarray(rate(step - 1)).item())
+            if step % config.eval_every == 0 or last:
+                for split in config.eval_splits:
+                    log.evaluation(
+                        step, split, [eval_fn(state["params"], b) for b in data.evaluate(split)]
+                    )
+            if step % config.checkpoint_every == 0 or last or signals.arrived:
+                store.save(step, state, {"config": json.loads(to_json(config))})
+            if signals.arrived and not last:
+                store.wait()
+                raise Interrupted(f"stopped after step {step:,}; the same command goes on there")
+
+    if config.objective == "classify":
+        return workdir
+    folder = workdir / "model"
+    metadata = pretrained.Metadata(languages=config.languages)
+    params = optim.join(state["params"], frozen)
+    pretrained.save_model(folder, config.model, params, data.tokenizer, metadata)
+    _report(f"the model is in {folder}; try: pali caption PICTURE --model {folder}")
+    return folder
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and has saved its state."""
+
+
+def train_step(
+    objective: Objective,
+    update: optax.GradientTransformation,
+    seed: int,
+    state: dict[str, Any],
+    frozen: Params,
+    batch: Batch,
+) -> tuple[dict[str, Any], Sums]:
+    """One update of the trained parameters; gradients exist for those alone."""
+    dropout = jax.random.fold_in(jax.random.key(seed), state["step"])
+
+    def mean_loss(trained: Params) -> tuple[Array, Sums]:
+        sums = objective(optim.join(trained, frozen), batch, dropout)
+        return sums["loss"] / sums["count"], sums
+
+    grads, sums = jax.grad(mean_loss, has_aux=True)(state["params"])
+    updates, opt_state = update.update(grads, state["opt_state"], state["params"])
+    params = optax.apply_updates(state["params"], updates)
+    return {"step": state["step"] + 1, "params": params, "opt_state": opt_state}, sums
+
+
+def generate(config: Config) -> Objective:
+    """Cross-entropy of the target tokens; "exact" counts targets that greedy decoding would write.
+
+    Under teacher forcing every token of a target is the likeliest one exactly when greedy decoding
+    produces that target, so the exact match of the captions needs no decoding.
+    """
+    model = PaLI(config.model)
+
+    def sums(params: Params, batch: Batch, dropout: Array | None) -> Sums:
+        logits = _apply(model, params, batch, dropout)
+        targets, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
+        loss = losses.cross_entropy(
+            logits, targets, label_smoothing=config.label_smoothing, z_loss=config.z_loss
+        )
+        right = (logits.argmax(-1) == targets) | (weights == 0)
+        return {
+            "loss": (loss * weights).sum(),
+            "correct": (right * weights).sum(),
+            "count": weights.sum(),
+            "exact": right.all(-1).sum(),
+            "examples": jnp.asarray(targets.shape[0]),
+        }
+
+    return sums
+
+
+def classify(config: Config) -> Objective:
+    """Cross-entropy of the ViT's own head over class labels."""
+    model = ViT(config.model.vit)
+
+    def sums(params: Params, batch: Batch, dropout: Array | None) -> Sums:
+        _, logits = _apply(model, params["vit"], batch["image"], dropout)
+        loss = losses.cross_entropy(
+            logits, batch["label"], label_smoothing=config.label_smoothing, z_loss=config.z_loss
+        )
+        count = jnp.asarray(loss.shape[0])
+        correct = (logits.argmax(-1) == batch["label"]).sum()
+        return {"loss": loss.sum(), "correct": correct, "count": count, "examples": count}
+
+    return sums
+
+
+def _apply(model: Any, params: Params, inputs: Any, dropout: Array | None) -> Any:
+    rngs = {} if dropout is None else {"dropout": dropout}
+    return model.apply({"params": params}, inputs, deterministic=dropout is None, rngs=rngs)
+
+
+def initial_params(config: Config) -> Params:
+    """Random parameters by `config.seed`, over them those of every `init_from`."""
+    params = initial.random_params(config.model, config.seed)
+    if config.objective == "classify":
+        params = {"vit": params["vit"]}
+    for source in config.init_from:
+        params, count = initial.take_over(params, source)
+        _report(f"{count:,} parameters come from {source}")
+    return params
+
+
+def _keep_config(config: Config, workdir: Path) -> None:
+    """Writes config.json, or checks that the one there is this very config."""
+    path = workdir / "config.json"
+    text = to_json(config)
+    if path.exists() and path.read_text() != text:
+        before, now = json.loads(path.read_text()), json.loads(text)
+        changed = sorted(key for key in now if before.get(key) != now[key])
+        raise ValueError(
+            f"{workdir} holds a run of another config: it differs in {', '.join(changed)}. Give "
+            "this run a --workdir of its own, or delete that folder to start over."
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+class _Log:
+    """Reports on stderr for people, log.jsonl for programs; sums stay on the device until then."""
+
+    def __init__(self, path: Path, config: Config, start: int):
+        self._path, self._config = path, config
+        self._sums: list[Sums] = []
+        self._began = self._last = time.monotonic()
+        self._start = start
+
+    def add(self, sums: Sums) -> None:
+        self._sums.append(sums)
+
+    def train(self, step: int, learning_rate: float) -> None:
+        entry = _means(self._sums)
+        now = time.monotonic()
+        speed = entry.pop("examples") / (now - self._last)
+        left = (now - self._began) / (step - self._start) * (self._config.steps - step)
+        entry |= {"learning_rate": learning_rate, "examples_per_second": round(speed, 1)}
+        self._write(
+            {"step": step, "split": "train", **entry, "seconds": round(now - self._began, 1)}
+        )
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in entry.items())
+        _report(f"step {step:,}/{self._config.steps:,}  {numbers}  about {left / 60:.0f} min left")
+        self._sums, self._last = [], now
+
+    def evaluation(self, step: int, split: str, results: list[Sums]) -> None:
+        entry = _means(results)
+        self._write({"step": step, "split": split, **entry})
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in entry.items())
+        _report(f"step {step:,}  {split}: {numbers}")
+        self._last = time.monotonic()
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def _means(batches: list[Sums]) -> dict[str, float]:
+    """Means over everything the sums of some batches count."""
+    totals = {
+        name: float(sum(np.asarray(sums[name], np.float64) for sums in batches))
+        for name in batches[0]
+    }
+    means = {
+        "loss": totals["loss"] / totals["count"],
+        "accuracy": totals["correct"] / totals["count"],
+    }
+    if "exact" in totals:
+        means["exact"] = totals["exact"] / totals["examples"]
+    return means | {"examples": totals["examples"]}
+
+
+class _Signals:
+    """While it lasts, SIGINT and SIGTERM only set `arrived`, so that the step in hand ends well."""
+
+    def __enter__(self) -> _Signals:
+        self.arrived = False
+        wanted = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._note) for number in wanted}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, *_: object) -> None:
+        if self.arrived:  # asked twice: the person means it
+            raise KeyboardInterrupt
+        self.arrived = True
+        _report("stopping after this step, and saving; once more to stop at once")
+
+
+def _count(params: Params) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _report(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,243 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""The loop on tokenised records of the real demo corpus, with a very small model."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from pali import train
+from pali.checkpoints import merge, pretrained
+from pali.checkpoints.store import CheckpointStore
+from pali.config import Config, DataConfig, MT5Config, OptimConfig, PaLIConfig, ViTConfig
+from pali.data.pipeline import Task
+from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
+from pali.data.records import write_records
+from pali.data.sources import DemoPictures, DemoTexts
+
+TOKENIZER = str(pretrained.EMBEDDED / pretrained.TOKENIZER)
+MODEL = PaLIConfig(
+    vit=ViTConfig(16, 2, 32, 2, 12, 24, pool="map", num_classes=343, dropout=0.1, scan=False),
+    mt5=MT5Config(8192, 16, 32, 2, 8, 1, 1, dropout=0.1, scan=False),
+)
+
+
+class Some:
+    """Every n-th record of a source."""
+
+    def __init__(self, source, every):
+        self.source, self.every = source, every
+
+    def __len__(self):
+        return len(self.source) // self.every
+
+    def __getitem__(self, index):
+        return self.source[index * self.every]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    texts = (RenderPicture(24), TextToText(prompt="caption", answer="name"), Tokenize(TOKENIZER))
+    for split, every in (("train", 131), ("validation", 13)):
+        texts_source = Some(DemoTexts(split, ("en", "sw"), views=2), every)
+        write_records([(Task("captions", texts_source, texts), 1.0)], folder / "text", split)
+    pictures = Some(DemoPictures(stop=2), 97)
+    for split in ("train", "validation"):
+        task = Task("concepts", pictures, (RenderPicture(24),))
+        write_records([(task, 1.0)], folder / "concepts", split)
+    return folder
+
+
+@pytest.fixture
+def config(records):
+    return Config(
+        model=MODEL,
+        data=DataConfig("captions", records=str(records / "text"), batch_size=8),
+        optim=OptimConfig(warmup_steps=2, freeze=("vit/.*",)),
+        steps=4,
+        log_every=1,
+        eval_every=2,
+        eval_batches=1,
+        checkpoint_every=2,
+        languages=("en", "sw"),
+    )
+
+
+def state_of(workdir, step=None):
+    with CheckpointStore(workdir, read_only=True) as store:
+        return store.restore_params(step)[0]
+
+
+def test_a_run_that_was_stopped_and_goes_on_ends_where_a_whole_one_does(config, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train.main(config, whole)
+
+    def stop(sums, real=train._Log.add):
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train._Log, "add", lambda self, sums: stop(self._sums.append(sums)))
+        with pytest.raises(train.Interrupted, match="stopped after step 1;"):
+            train.main(config, parts)
+    train.main(config, parts)
+    steps = [json.loads(line)["step"] for line in (parts / "log.jsonl").read_text().splitlines()]
+    assert steps[-1] == 4
+    equal_trees(state_of(whole), state_of(parts))
+
+
+def test_killed_between_checkpoints_it_repeats_the_lost_steps_bit_for_bit(config, tmp_path):
+    """The process is killed for good, in the middle of a step it had not saved."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    config = dataclasses.replace(config, steps=60, checkpoint_every=20, eval_every=60)
+    train.main(config, whole)
+    from pali.config import to_json
+
+    (tmp_path / "config.json").write_text(to_json(config))
+    code = f"""
+        from pali.config import Config, from_json
+        from pali import train
+        import sys
+        text = open({str(tmp_path / "config.json")!r}).read()
+        train.main(from_json(Config, text), {str(killed)!r})
+        unwanted = {{"tensorflow", "seqio", "torch", "transformers"}} & set(sys.modules)
+        assert not unwanted, unwanted
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    log = killed / "log.jsonl"
+    while not (log.exists() and len(log.read_text().splitlines()) > 25):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (killed / "model").exists()
+    # The rest, in a process that must not need TensorFlow or SeqIO.
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    equal_trees(state_of(whole), state_of(killed))
+
+
+def test_the_frozen_vit_is_bit_identical_and_the_rest_moved(config, tmp_path):
+    before = merge.flatten(merge.unstack_layers(train.initial_params(config)))
+    folder = train.main(dataclasses.replace(config, steps=2), tmp_path)
+    after = merge.flatten(state_of(tmp_path))
+    moved = {name for name, leaf in after.items() if np.any(leaf != before[name])}
+    assert not {name for name in moved if name.startswith("vit/")}
+    assert {"projection/kernel", "mt5/decoder/layers_0/mlp/wo/kernel"} <= moved
+    # The exported folder holds the frozen half as well.
+    exported = merge.flatten(pretrained.load_model(folder).params)
+    name = "vit/embedding/kernel"
+    np.testing.assert_allclose(exported[name], before[name], rtol=2**-8)
+
+
+def test_the_gradient_of_a_step_has_no_frozen_part(config, tmp_path):
+    from pali import optim
+    from pali.data.inputs import Inputs
+
+    params = train.initial_params(config)
+    trained, frozen = optim.partition(params, config.optim.freeze)
+    objective = train.generate(config)
+    with Inputs(config, tmp_path, params) as data:
+        batch = next(data.train(0))
+    jaxpr = jax.make_jaxpr(
+        jax.grad(lambda t: objective(optim.join(t, frozen), batch, None)["loss"])
+    )(trained)
+    assert len(jaxpr.out_avals) == len(jax.tree.leaves(trained))
+    # No backward product has the shape of the ViT's patch kernel.
+    shapes = {
+        v.aval.shape for eqn in jaxpr.eqns for v in eqn.outvars if "dot" in eqn.primitive.name
+    }
+    patch = merge.flatten(params)["vit/embedding/kernel"].shape
+    assert (np.prod(patch[:3]), patch[3]) not in shapes
+
+
+def test_stage_one_feeds_stage_two(config, records, tmp_path):
+    stage1 = dataclasses.replace(
+        config,
+        objective="classify",
+        data=DataConfig("concepts", records=str(records / "concepts"), batch_size=8),
+        optim=OptimConfig(name="muon", warmup_steps=1),
+    )
+    train.main(stage1, tmp_path / "vit")
+    vit = merge.flatten(state_of(tmp_path / "vit"))
+    assert all(name.startswith("vit/") for name in vit)
+    stage2 = dataclasses.replace(config, init_from=(str(tmp_path / "vit"),), steps=1)
+    train.main(stage2, tmp_path / "pali")
+    after = merge.flatten(state_of(tmp_path / "pali"))
+    assert all(np.array_equal(after[name], leaf) for name, leaf in vit.items())
+
+
+def test_cached_visual_tokens_train_as_pixels_do(config, records, tmp_path):
+    # Without dropout, which would fall on the ViT as well when it is in the step.
+    model = PaLIConfig(
+        dataclasses.replace(MODEL.vit, dropout=0.0), dataclasses.replace(MODEL.mt5, dropout=0.0)
+    )
+    config = dataclasses.replace(config, model=model)
+    train.main(config, tmp_path / "pixels")
+    cached = dataclasses.replace(config.data, visual_tokens="visual_tokens")
+    train.main(dataclasses.replace(config, data=cached), tmp_path / "tokens")
+    left, right = (
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("pixels", "tokens")
+    )
+    # Tokens are stored in bfloat16, so the losses agree to its rounding.
+    np.testing.assert_allclose([e["loss"] for e in left], [e["loss"] for e in right], rtol=2e-3)
+
+
+def test_a_workdir_of_another_config_is_refused_and_untouched(config, tmp_path):
+    train.main(dataclasses.replace(config, steps=1), tmp_path)
+    before = (tmp_path / "config.json").read_text()
+    with pytest.raises(ValueError, match="differs in seed, steps"):
+        train.main(dataclasses.replace(config, seed=1), tmp_path)
+    assert (tmp_path / "config.json").read_text() == before
+
+
+def test_exact_is_what_greedy_decoding_would_write(config, tmp_path):
+    """Overfits one batch, then decodes it: the count under teacher forcing is that of decoding."""
+    from pali import decoding, optim
+    from pali.data.inputs import Inputs
+    from pali.models.pali import PaLI
+
+    config = dataclasses.replace(config, optim=OptimConfig(learning_rate=1e-2, warmup_steps=5))
+    params = train.initial_params(config)
+    with Inputs(config, tmp_path, params) as data:
+        batch = next(data.train(0))
+    update, objective = optim.optimizer(config.optim, 200), train.generate(config)
+    state = {"step": np.int32(0), "params": params, "opt_state": update.init(params)}
+    step = jax.jit(lambda state: train.train_step(objective, update, 0, state, {}, batch))
+    for _ in range(60):
+        state, _ = step(state)
+    counted = int(objective(state["params"], batch, None)["exact"])
+    model, variables = PaLI(config.model), {"params": state["params"]}
+    tokens = model.apply(variables, batch["image"], method="look")
+    encoded, mask = model.apply(
+        variables, tokens, batch["image_mask"], batch["encoder_input_tokens"], method="encode"
+    )
+    length = batch["decoder_target_tokens"].shape[1]
+    cache = model.apply(variables, encoded, mask, length, method="init_cache")
+    decoded = decoding.greedy(
+        lambda cache, tokens, index: model.apply(
+            variables, cache, tokens, index, method="decode_step"
+        ),
+        cache,
+        batch_size=8,
+        max_length=length,
+    )
+    written = (np.asarray(decoded.tokens) == batch["decoder_target_tokens"]).all(-1).sum()
+    assert counted == written
+    assert counted > 0  # else the comparison says little
+
+
+def equal_trees(left, right):
+    left, right = merge.flatten(left), merge.flatten(right)
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
