@@ -1,0 +1,289 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""`pali evaluate`: a model and tasks -> predictions, official numbers, a report.
+
+    workdir/run.json           which model this workdir belongs to
+    workdir/predictions.jsonl  one line for each example (pali/metrics/records.py: Line), written as
+                               they are made; the same command goes on where it was interrupted
+    workdir/metrics.json       the score records (pali/metrics/records.py)
+    workdir/report.md          the same as tables
+
+Examples come from the registered tasks: every split but "train", the metrics that the task file
+names, and what pali/data/benchmarks.py adds. Scores are computed from predictions.jsonl alone.
+Each picture is seen by the ViT once, however many prompts ask about it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+from rich.console import Console
+from rich.progress import Progress
+
+import pali
+from pali import ranking, report
+from pali.checkpoints import pretrained
+from pali.config import PaLIConfig
+from pali.data.benchmarks import Baseline
+from pali.data.evaluation import Example, Split, read_splits
+from pali.metrics import records
+from pali.models.pali import PaLI
+from pali.predict import Model, VisualTokens, load_model
+
+BLOCK = 512
+"""Examples between two writes to predictions.jsonl."""
+
+
+def main(
+    model: str | os.PathLike[str] | None = None,
+    tasks: Iterable[str] = ("demo_captions",),
+    workdir: str | os.PathLike[str] = "runs/evaluate",
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    task_modules: Iterable[str] = (),
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Evaluates a model and returns what metrics.json holds.
+
+    Args:
+      model: a model folder; None is the embedded model.
+      tasks: names of registered tasks or mixtures; of a mixture each task is scored.
+      workdir: where predictions and scores go; they may be there already, from the same model.
+      limit: at most so many examples of each split and language, chosen by hash: a smaller limit
+        is a part of a larger one, and going on with a larger one keeps what was made.
+      overwrite: discards what the workdir holds.
+      task_modules: your own task files.
+      console: where progress and tables are shown; by default stderr.
+
+    Raises:
+      FileNotFoundError: the model folder is not one.
+      ValueError: a task is unknown or cannot be evaluated, or the workdir holds other results.
+      ModuleNotFoundError: SeqIO, which keeps the registry of tasks, is not installed.
+      KeyboardInterrupt: interrupted; the predictions made so far are kept.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be at least 1, or left out for everything")
+    folder = Path(pretrained.EMBEDDED if model is None else model)
+    loaded = load_model(folder)
+    splits = read_splits(tasks, loaded.config.vit.image_size, limit, task_modules)
+    workdir = Path(workdir)
+    claim(workdir, folder, overwrite)
+    console = console or Console(stderr=True)
+    path = workdir / "predictions.jsonl"
+    try:
+        with Progress(console=console, transient=True) as progress:
+            found = [predict(loaded, split, path, progress) for split in splits]
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; the same command goes on from {path}") from None
+    scores = []
+    for split, lines in zip(splits, found, strict=True):
+        scores += records.score(lines, split.metric_fns)
+    results = {
+        "model": {"folder": str(folder), "fingerprint": fingerprint(folder)},
+        "pali": pali.__version__,
+        "limit": limit,
+        "scores": scores,
+    }
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    (workdir / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    lines = [line for part in found for line in part]
+    markdown = report.markdown(results, lines)
+    (workdir / "report.md").write_text(markdown, encoding="utf-8")
+    report.show(results, console)
+    return results
+
+
+def predict(model: Model, split: Split, path: Path, progress: Progress) -> list[records.Line]:
+    """Completes the lines of one split in predictions.jsonl and returns them.
+
+    Raises:
+      ValueError: the file holds lines of this split that were made of other examples.
+    """
+    wanted = {example.id: example for example in split.examples}
+    made = {line["id"]: line for line in read_lines(path) if line["id"] in wanted}
+    for id, line in made.items():
+        _check_same(line, _question(split, wanted[id]), path)
+    # Examples of one picture side by side, so that it is looked at once.
+    todo = sorted(
+        (e for e in split.examples if e.id not in made), key=lambda e: (e.image_key, e.id)
+    )
+    bar = progress.add_task(f"{split.task} {split.name}", total=len(wanted), completed=len(made))
+    with path.open("a", encoding="utf-8") as file:
+        for start in range(0, len(todo), BLOCK):
+            lines = predict_block(model, split, todo[start : start + BLOCK])
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            file.write(text)
+            file.flush()
+            made |= {line["id"]: line for line in lines}
+            progress.advance(bar, len(lines))
+    return list(made.values())
+
+
+def predict_block(model: Model, split: Split, block: Sequence[Example]) -> list[records.Line]:
+    """The lines of some examples."""
+    pictures = {example.image_key: example for example in block}
+    pixels = [split.picture(example) for example in pictures.values()]
+    visual, classes = see(model, np.stack(pixels))
+    row_of = {key: row for row, key in enumerate(pictures)}
+    # By language: answers that run together are then about equally long.
+    block = sorted(block, key=lambda e: (e.lang, e.id))
+
+    def tokens(examples: Sequence[Example]) -> VisualTokens:
+        return VisualTokens(visual[[row_of[e.image_key] for e in examples]])
+
+    texts = model.generate(tokens(block), [example.prompt for example in block])
+    lines: list[records.Line] = []
+    for example, text in zip(block, texts, strict=True):
+        line = _question(split, example)
+        line |= {"prediction": str(text), "log_prob": text.log_prob, "num_tokens": text.num_tokens}
+        lines.append(line)  # type: ignore[arg-type]
+    asked = [i for i, line in enumerate(lines) if "candidates" in line]
+    likelihoods = ranking.log_likelihoods(
+        model,
+        tokens([block[i] for i in asked]),
+        [block[i].prompt for i in asked],
+        [lines[i].get("candidates", []) for i in asked],
+    )
+    for i, values in zip(asked, likelihoods, strict=True):
+        lines[i]["log_likelihoods"] = [round(float(value), 4) for value in values]
+    baseline = split.benchmark.baseline
+    if classes is not None and baseline is not None and baseline.fits(classes.shape[1]):
+        for example, line in zip(block, lines, strict=True):
+            line |= _baseline(split, baseline, example, classes[row_of[example.image_key]])
+    return lines
+
+
+def _question(split: Split, example: Example) -> dict[str, Any]:
+    """The part of a line that is known before the model answers."""
+    line: dict[str, Any] = {
+        "id": example.id,
+        "task": split.task,
+        "split": split.name,
+        "version": split.benchmark.version,
+        "lang": example.lang,
+        "group": example.group,
+        "image_key": example.image_key,
+        "prompt": example.prompt,
+        "references": list(example.references),
+    }
+    if choice := split.choice(example):
+        line["candidates"] = [other.references[0] for other in choice[0]]
+        line["right_candidate"] = choice[1]
+    return line
+
+
+def _baseline(
+    split: Split, baseline: Baseline, example: Example, scores: np.ndarray
+) -> dict[str, Any]:
+    own = baseline.class_of(example.record)
+    line: dict[str, Any] = {
+        "baseline": baseline.answer(example.record, scores),
+        "baseline_class_right": None if own is None else own == int(scores.argmax()),
+    }
+    if choice := split.choice(example):
+        classes = [baseline.class_of(other.record) for other in choice[0]]
+        line["baseline_scores"] = [
+            None if index is None else round(float(scores[index]), 4) for index in classes
+        ]
+    return line
+
+
+def see(
+    model: Model, pixels: UInt8[np.ndarray, "n h w 3"]
+) -> tuple[Float[np.ndarray, "n p d"], Float[np.ndarray, "n classes"] | None]:
+    """Visual tokens and, where the ViT has a classifier, its class scores, in one pass."""
+    tokens, classes = [], []
+    for rows, count in ranking.filled_batches(len(pixels)):
+        seen, logits = _see(model.config, model.params, pixels[rows])
+        tokens.append(np.asarray(seen[:count], np.float32))
+        classes.append(None if logits is None else np.asarray(logits[:count], np.float32))
+    has_classes = model.config.vit.num_classes > 0
+    return np.concatenate(tokens), np.concatenate(classes) if has_classes else None
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _see(config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]) -> Any:
+    return PaLI(config).apply({"params": params}, image, method=lambda model, x: model.vit(x))
+
+
+def read_lines(path: Path) -> list[records.Line]:
+    """The lines of predictions.jsonl; one that was cut short at the end is removed.
+
+    Raises:
+      ValueError: another line is damaged.
+    """
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        with path.open("r+b") as file:
+            file.truncate(end)
+    lines = []
+    for number, line in enumerate(content[:end].splitlines(), start=1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            raise ValueError(
+                f"line {number} of {path} is damaged; remove it, or use --overwrite"
+            ) from None
+    return lines
+
+
+def _check_same(line: records.Line, question: dict[str, Any], path: Path) -> None:
+    for key, value in question.items():
+        if line.get(key) != value:
+            raise ValueError(
+                f"{path} was made of other data: {line['id']} has {key} {line.get(key)!r} there, "
+                f"and now it is {value!r}. Use another --workdir, or --overwrite to begin anew."
+            )
+
+
+def claim(workdir: Path, folder: Path, overwrite: bool = False) -> None:
+    """Makes the workdir this model's, or finds that it is.
+
+    Raises:
+      ValueError: it holds results of another model.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    run = workdir / "run.json"
+    if overwrite:
+        for name in ("run.json", "predictions.jsonl", "metrics.json", "report.md"):
+            (workdir / name).unlink(missing_ok=True)
+    mine = {"model": str(folder), "fingerprint": fingerprint(folder)}
+    if run.is_file():
+        try:
+            theirs = json.loads(run.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ValueError(f"{run} is damaged; use --overwrite to begin anew") from None
+        if theirs.get("fingerprint") != mine["fingerprint"]:
+            raise ValueError(
+                f"{workdir} holds results of another model ({theirs.get('model')}, fingerprint "
+                f"{theirs.get('fingerprint')}; this one is {mine['model']}, "
+                f"{mine['fingerprint']}). Use another --workdir, or --overwrite to discard them."
+            )
+    elif (workdir / "predictions.jsonl").exists():
+        raise ValueError(
+            f"{workdir} holds predictions.jsonl but no run.json that says whose they are. "
+            "Use another --workdir, or --overwrite to discard them."
+        )
+    run.write_text(json.dumps(mine, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def fingerprint(folder: Path) -> str:
+    """What makes a model this model: a hash of its configuration, weights and tokenizer."""
+    digest = hashlib.sha256()
+    for name in (pretrained.CONFIG, pretrained.WEIGHTS, pretrained.TOKENIZER):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""A run's predictions -> score records: model, baseline and shuffled control, side by side.
+
+In:  the lines of predictions.jsonl of one task and split (`Line`).
+Out: score records, plain dicts for metrics.json:
+
+    benchmark, version, split   what was measured
+    metric, variant             how; a score without its variant means nothing
+    system                      "model", "baseline", or "shuffled": the model's own answers to other
+                                pictures of the same split and language
+    score, n, languages         0..100, macro average over so many languages; examples behind it
+    interval                    95 %, bootstrap over what the pictures show (aggregate.py)
+    lead                        of the two controls: model minus control and its paired interval
+    chance                      of a choice: the score of a guess
+    per_language                the score of each language
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+
+from pali.languages import resolve
+from pali.metrics import aggregate, choice
+from pali.metrics.aggregate import CHRF, EXACT_MATCH, RIGHT_SCRIPT, Metric, Table
+from pali.metrics.chrf import chrf
+from pali.metrics.exact_match import exact_match
+
+MetricFn = Callable[[Sequence[Any], Sequence[str]], dict[str, float]]
+"""What a task file names: (targets, predictions) of a split -> scores."""
+
+Record = dict[str, Any]
+
+
+class Line(TypedDict):
+    """One line of predictions.jsonl."""
+
+    id: str
+    task: str
+    split: str
+    version: str
+    """Of the benchmark (pali/data/benchmarks.py)."""
+    lang: str
+    """"" where a task has no languages."""
+    group: str
+    image_key: str
+    prompt: str
+    references: list[str]
+    prediction: str
+    log_prob: float
+    num_tokens: int
+    baseline: NotRequired[str]
+    baseline_class_right: NotRequired[bool | None]
+    """Whether the ViT's class is what the picture shows; None where that is no class of its."""
+    candidates: NotRequired[list[str]]
+    right_candidate: NotRequired[int]
+    log_likelihoods: NotRequired[list[float]]
+    baseline_scores: NotRequired[list[float | None]]
+    """The ViT's logits of the candidates; None for one that is no class of its."""
+
+
+# Metric functions whose per-example statistics are known, and which so have an interval.
+_KNOWN: dict[MetricFn, Metric] = {exact_match: EXACT_MATCH, chrf: CHRF}
+
+
+def score(lines: Sequence[Line], metric_fns: Sequence[MetricFn]) -> list[Record]:
+    """Scores one task and split.
+
+    Args:
+      lines: predictions, all of one task and split.
+      metric_fns: what the task file names. The right script is measured wherever lines have a
+        language that pali knows, a choice wherever they have candidates.
+
+    Raises:
+      ValueError: no lines.
+    """
+    if not lines:
+        raise ValueError("no predictions to score")
+    # The order of lines depends on where a run was interrupted; draws and shuffles must not.
+    lines = sorted(lines, key=lambda line: line["id"])
+    texts = {"model": [line["prediction"] for line in lines]}
+    if all("baseline" in line for line in lines):
+        texts["baseline"] = [line.get("baseline", "") for line in lines]
+    if (others := _others(lines)) is not None:
+        texts["shuffled"] = [lines[i]["prediction"] for i in others]
+
+    records = []
+    for function in metric_fns:
+        if metric := _KNOWN.get(function):
+            records += _text_records(lines, texts, metric)
+        else:
+            records += _plain_records(lines, texts, function)
+    if _languages_known(lines):
+        records += _text_records(lines, texts, RIGHT_SCRIPT)
+    return [*records, *_choice_records(lines), *_classifier_records(lines)]
+
+
+def _text_records(
+    lines: Sequence[Line], texts: dict[str, list[str]], metric: Metric
+) -> list[Record]:
+    tables = {}
+    for system, predictions in texts.items():
+        statistics = [
+            metric.statistics(prediction, line["references"], line["lang"])
+            for line, prediction in zip(lines, predictions, strict=True)
+        ]
+        tables[system] = _table(lines, np.array(statistics, np.float64), metric.finish)
+    return _records(lines, metric.name, metric.variant, tables)
+
+
+def _plain_records(
+    lines: Sequence[Line], texts: dict[str, list[str]], function: MetricFn
+) -> list[Record]:
+    """Of a metric that is only known as a function: language by language, without interval."""
+    records: list[Record] = []
+    for system, predictions in texts.items():
+        found: dict[str, dict[str, float]] = {}
+        for lang, rows in _by_language(lines).items():
+            targets = [lines[i]["references"] for i in rows]
+            targets = [t[0] if len(t) == 1 else t for t in targets]
+            for name, value in function(targets, [predictions[i] for i in rows]).items():
+                found.setdefault(name, {})[lang] = float(value)
+        variant = f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', function)}"
+        for name, per_language in found.items():
+            records.append(
+                _about(lines)
+                | {"metric": name, "variant": variant, "system": system}
+                | {"score": float(np.mean(list(per_language.values()))), "n": len(lines)}
+                | {"languages": len(per_language), "per_language": per_language}
+            )
+    return records
+
+
+def _choice_records(lines: Sequence[Line]) -> list[Record]:
+    """The right one of the candidates by log-likelihood; see pali/metrics/choice.py."""
+    asked = [line for line in lines if "log_likelihoods" in line]
+    by_language = _by_language(asked)
+    if not asked or any(len(rows) < 2 for rows in by_language.values()):
+        return []
+    scores: dict[str, Sequence] = {"model": [line.get("log_likelihoods") for line in asked]}
+    baseline = [line.get("baseline_scores") for line in asked]
+    if all(row and None not in row for row in baseline):
+        scores["baseline"] = baseline
+    others = _others(asked)
+    if others is not None:
+        scores["shuffled"] = [scores["model"][i] for i in others]
+    records = []
+    for variant in choice.VARIANTS:
+        tables = {}
+        for system, values in scores.items():
+            earned = np.zeros((len(asked), 2))
+            for rows in by_language.values():
+                matrix = np.array([values[i] for i in rows], np.float64)
+                if variant == "sum-minus-prior":
+                    matrix = choice.minus_prior(matrix)
+                truth = np.array([asked[i].get("right_candidate") for i in rows])
+                earned[rows, 0] = choice.credit(matrix, truth)
+                earned[rows, 1] = 1
+            tables[system] = _table(asked, earned, aggregate.mean_of)
+        chance = 100 * float(np.mean([1 / len(line.get("candidates", [])) for line in asked]))
+        records += [
+            record | {"chance": chance} for record in _records(asked, "choice", variant, tables)
+        ]
+    return records
+
+
+def _classifier_records(lines: Sequence[Line]) -> list[Record]:
+    """Top-1 accuracy of the ViT's own classifier, which limits the baseline."""
+    right = [line.get("baseline_class_right") for line in lines]
+    if any(value is None for value in right):
+        return []
+    table = _table(lines, np.array([(value, 1) for value in right], np.float64), aggregate.mean_of)
+    return _records(lines, "vit_top_1", "argmax", {"baseline": table})
+
+
+def _records(
+    lines: Sequence[Line], metric: str, variant: str, tables: dict[str, Table]
+) -> list[Record]:
+    draws = {system: table.draws() for system, table in tables.items()}
+    records = []
+    for system, table in tables.items():
+        record = _about(lines) | {"metric": metric, "variant": variant, "system": system}
+        record |= {"score": table.macro(), "interval": aggregate.interval(draws[system])}
+        if system != "model" and "model" in tables:
+            record["lead"] = {
+                "score": tables["model"].macro() - table.macro(),
+                "interval": aggregate.interval(draws["model"] - draws[system]),
+            }
+        record |= {"n": len(lines), "languages": len(table.languages)}
+        records.append(record | {"per_language": table.per_language()})
+    return records
+
+
+def _about(lines: Sequence[Line]) -> Record:
+    return {
+        "benchmark": lines[0]["task"],
+        "version": lines[0]["version"],
+        "split": lines[0]["split"],
+    }
+
+
+def _table(
+    lines: Sequence[Line], statistics: np.ndarray, finish: Callable[[np.ndarray], np.ndarray]
+) -> Table:
+    languages = [line["lang"] for line in lines]
+    groups = [line["group"] for line in lines]
+    return aggregate.table(languages, groups, statistics, finish)
+
+
+def _languages_known(lines: Sequence[Line]) -> bool:
+    try:
+        return all(resolve(lang) for lang in {line["lang"] for line in lines})
+    except ValueError:
+        return False
+
+
+def _by_language(lines: Sequence[Line]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for i, line in enumerate(lines):
+        rows.setdefault(line["lang"], []).append(i)
+    return rows
+
+
+def _others(lines: Sequence[Line]) -> list[int] | None:
+    """For each line one of its language with another picture; None if a language has too few."""
+    result = [0] * len(lines)
+    for lang, rows in _by_language(lines).items():
+        digest = hashlib.sha256(f"{lines[0]['split']}/{lang}".encode()).digest()
+        order = aggregate.other_picture(
+            [lines[i]["group"] for i in rows], seed=int.from_bytes(digest[:4], "big")
+        )
+        if order is None:
+            return None
+        for i, other in zip(rows, order, strict=True):
+            result[i] = rows[other]
+    return result

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""How likely a model finds given answers: classification and multiple choice by log-likelihood.
+
+    visual tokens [n p d], n prompts, candidates of each -> n arrays of log-likelihoods f32[m]
+
+Picture and prompt are encoded once, however many candidates follow; the candidates of many rows are
+sorted by length and run together, so that short names are not padded to the longest.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from pali import decoding
+from pali.config import PaLIConfig
+from pali.models.pali import PaLI
+from pali.predict import MAX_BATCH, Model, VisualTokens
+
+_PROMPT_STEP, _CANDIDATE_STEP = 16, 8  # Both are padded to a multiple of so many tokens.
+
+
+def log_likelihoods(
+    model: Model,
+    tokens: VisualTokens,
+    prompts: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+) -> list[Float[np.ndarray, " m"]]:
+    """Log-likelihood of every candidate as the answer to its row's prompt.
+
+    Args:
+      model: what `pali.load` returns.
+      tokens: the n pictures, from `model.look`.
+      prompts: n prompts.
+      candidates: for each row its candidates, as text; their number may differ between rows.
+
+    Returns:
+      For each row log p(candidate, end of text | picture, prompt), summed over the tokens (natural
+      logarithm), in the order of its candidates.
+
+    Raises:
+      ValueError: the numbers of pictures, prompts and lists of candidates differ.
+    """
+    if not len(tokens) == len(prompts) == len(candidates):
+        raise ValueError(
+            f"{len(tokens)} pictures, {len(prompts)} prompts and {len(candidates)} lists of "
+            "candidates: give one of each for every row"
+        )
+    answers: list[np.ndarray] = []
+    for start in range(0, len(prompts), MAX_BATCH):
+        rows = slice(start, start + MAX_BATCH)
+        encoding = _encode_rows(model, tokens.array[rows], prompts[rows])
+        answers += _score_rows(model, encoding, candidates[rows])
+    return answers
+
+
+def filled_batches(total: int) -> Iterator[tuple[list[int], int]]:
+    """Cuts `total` rows into batches of one size: (rows, how many of them are not filler).
+
+    The size is MAX_BATCH, or for fewer rows the next power of two; the last row again fills up the
+    last batch. So a long run compiles one program, not one for every size of a remainder.
+    """
+    size = min(MAX_BATCH, 1 << (total - 1).bit_length())
+    for start in range(0, total, size):
+        count = min(size, total - start)
+        yield [start + min(i, count - 1) for i in range(size)], count
+
+
+def _encode_rows(model: Model, visual: np.ndarray, prompts: Sequence[str]) -> tuple[Array, Array]:
+    """Encoding and mask of some rows, filled up to a batch."""
+    ids = [[*model.tokenizer.encode(prompt), model.tokenizer.eos_id] for prompt in prompts]
+    ((rows, _),) = filled_batches(len(ids))
+    prompt = _pad([ids[row] for row in rows], multiple=_PROMPT_STEP)
+    return _encode(model.config, model.params, visual[rows], prompt)
+
+
+def _score_rows(
+    model: Model, encoding: tuple[Array, Array], candidates: Sequence[Sequence[str]]
+) -> list[Float[np.ndarray, " m"]]:
+    pairs = [(row, text) for row, texts in enumerate(candidates) for text in texts]
+    distinct = list(dict.fromkeys(text for _, text in pairs))
+    encoded = model.tokenizer.encode_batch(distinct)
+    ids_of = {
+        text: [*ids, model.tokenizer.eos_id] for text, ids in zip(distinct, encoded, strict=True)
+    }
+    order = sorted(range(len(pairs)), key=lambda i: len(ids_of[pairs[i][1]]))
+    scores = np.zeros(len(pairs), np.float32)
+    for places, count in filled_batches(len(order)):
+        chosen = [order[place] for place in places]
+        targets = _pad([ids_of[pairs[i][1]] for i in chosen], multiple=_CANDIDATE_STEP)
+        rows = np.array([pairs[i][0] for i in chosen], np.int32)
+        found = _score(model.config, model.params, *encoding, rows, targets)
+        scores[chosen[:count]] = np.asarray(found)[:count]
+    ends = np.cumsum([len(texts) for texts in candidates])
+    return np.split(scores, ends[:-1])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(
+    config: PaLIConfig,
+    params: Any,
+    visual_tokens: Float[Array, "b p d_vit"],
+    prompt: Int[Array, "b s"],
+) -> tuple[Float[Array, "b p+s D"], Bool[Array, "b p+s"]]:
+    seen = jnp.ones(len(prompt), bool)
+    encoded: Any = PaLI(config).apply(
+        {"params": params}, visual_tokens, seen, prompt, method="encode"
+    )
+    return encoded
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _score(
+    config: PaLIConfig,
+    params: Any,
+    encoded: Float[Array, "rows seen D"],
+    mask: Bool[Array, "rows seen"],
+    row: Int[Array, " b"],
+    targets: Int[Array, "b t"],
+) -> Float[Array, " b"]:
+    before = jnp.pad(targets[:, :-1], ((0, 0), (1, 0)))
+    logits: Any = PaLI(config).apply(
+        {"params": params}, encoded[row], mask[row], before, method="decode"
+    )
+    return decoding.score(logits, targets)
+
+
+def _pad(rows: Sequence[Sequence[int]], multiple: int) -> Int[np.ndarray, "b t"]:
+    longest = max(map(len, rows))
+    padded = np.zeros((len(rows), -(-longest // multiple) * multiple), np.int32)
+    for row, ids in enumerate(rows):
+        padded[row, : len(ids)] = ids
+    return padded

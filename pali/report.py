@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Score records as tables: Markdown for report.md, and the same rows on a terminal.
+
+In:  what metrics.json holds (pali/evaluate.py), and the lines of predictions.jsonl.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pali.data.benchmarks import BENCHMARKS
+from pali.data.sources import SPLITS
+from pali.languages import LANGUAGES
+from pali.metrics.records import Line, Record
+
+COLUMNS = ("split", "metric", "model", "95 %", "baseline", "lead", "shuffled", "chance", "n")
+NAMES = {
+    ("exact_match", "nfkc-space"): "exact match",
+    ("chrf", "chrF2|nc:6|nw:0|space:no|nfkc"): "chrF",
+    ("right_script", "most-letters"): "right script",
+    ("choice", "sum-minus-prior"): "choice, less prior",
+    ("choice", "sum"): "choice, plain",
+    ("vit_top_1", "argmax"): "ViT top-1",
+}
+EXAMPLES = 24
+"""Predictions that the report shows, drawn by hash."""
+
+_NOTES = """\
+Macro averages over languages, 0 to 100; 95 % intervals by bootstrap over what the pictures show.
+
+- **baseline**: {baseline}. **lead**: model minus baseline, interval from paired draws.
+- **shuffled**: the model's own answers to other pictures of the same split and language.
+- **exact match** (`nfkc-space`): equal to a reference after NFKC and single spaces; case counts.
+- **chrF** (`chrF2|nc:6|nw:0|space:no|nfkc`): corpus chrF of each language, as sacrebleu.
+- **right script** (`most-letters`): most letters belong to the language's script.
+- **choice**: the right one among the answers to up to {choices} pictures of the same split and
+  language, drawn by hash, by log-likelihood. **less prior** (`sum-minus-prior`, the headline): less
+  the candidate's mean over the other pictures, so that a name which is likely whatever the picture
+  shows gains nothing; **plain** (`sum`): as it is, summed over the tokens. Ties share the point.
+- **ViT top-1**: accuracy of the ViT's own classifier on these pictures.
+"""
+
+
+def rows(scores: Sequence[Record]) -> list[list[str]]:
+    """One row for each split, metric and variant, its systems side by side; cells of COLUMNS."""
+    table: dict[tuple[str, str, str], dict[str, Record]] = {}
+    for record in scores:
+        key = (record["split"], record["metric"], record["variant"])
+        table.setdefault(key, {})[record["system"]] = record
+    result = []
+    for (split, metric, variant), systems in table.items():
+        some = next(iter(systems.values()))
+        result.append(
+            [
+                split,
+                NAMES.get((metric, variant), metric),
+                _number(systems.get("model")),
+                _interval(systems.get("model")),
+                _number(systems.get("baseline")),
+                _lead(systems.get("baseline")),
+                _number(systems.get("shuffled")),
+                f"{some['chance']:.1f}" if "chance" in some else "",
+                f"{some['n']:,}",
+            ]
+        )
+    return result
+
+
+def show(results: dict[str, Any], console: Console) -> None:
+    """Prints the table of every benchmark."""
+    for name, scores in _by_benchmark(results["scores"]).items():
+        table = Table(title=f"{name}, {_about(scores)}", title_justify="left", box=None)
+        for column in COLUMNS:
+            table.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
+        last = None
+        for split, *cells in rows(scores):
+            table.add_row("" if split == last else split, *cells)
+            last = split
+        console.print(table)
+
+
+def markdown(results: dict[str, Any], lines: Sequence[Line]) -> str:
+    """The whole report."""
+    model = results["model"]
+    limited = f", at most {results['limit']} examples of each language" if results["limit"] else ""
+    parts = [
+        "# Evaluation",
+        f"Model `{model['folder']}` (fingerprint `{model['fingerprint']}`), pali "
+        f"{results['pali']}{limited}. Every score with its per-language values: metrics.json.",
+    ]
+    for name, scores in _by_benchmark(results["scores"]).items():
+        benchmark = BENCHMARKS.get(name)
+        parts += [f"## {name}", _about(scores) + "."]
+        parts.append(_markdown_table(COLUMNS, rows(scores)))
+        splits = [s for s in dict.fromkeys(record["split"] for record in scores) if s in SPLITS]
+        if benchmark is not None and splits:
+            parts.append("\n".join(f"- `{split}`: {SPLITS[split]}" for split in splits))
+        baseline = benchmark.baseline.name if benchmark and benchmark.baseline else "none"
+        choices = benchmark.choices if benchmark else 0
+        parts.append(_NOTES.format(baseline=baseline, choices=choices).rstrip())
+        parts += ["### By language (model)", _language_table(scores)]
+        own = [line for line in lines if line["task"] == name]
+        parts += ["### Predictions, drawn by hash", _examples(own)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _by_benchmark(scores: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in scores:
+        found.setdefault(record["benchmark"], []).append(record)
+    return found
+
+
+def _about(scores: Sequence[Record]) -> str:
+    languages = max(record["languages"] for record in scores)
+    plural = "languages" if languages != 1 else "language"
+    return f"benchmark version {scores[0]['version']}, {languages} {plural}"
+
+
+def _language_table(scores: Sequence[Record]) -> str:
+    kept = [r for r in scores if r["system"] == "model" and r["variant"] != "sum"]
+    header = [f"{r['split']}: {NAMES.get((r['metric'], r['variant']), r['metric'])}" for r in kept]
+    languages = sorted({lang for record in kept for lang in record["per_language"]})
+    body = []
+    for lang in languages:
+        title = f"{lang} {LANGUAGES[lang].name}" if lang in LANGUAGES else lang
+        cells = [record["per_language"].get(lang) for record in kept]
+        body.append([title, *("" if cell is None else f"{cell:.1f}" for cell in cells)])
+    return _markdown_table(["language", *header], body)
+
+
+def _examples(lines: Sequence[Line]) -> str:
+    drawn = sorted(lines, key=lambda line: hashlib.sha256(line["id"].encode()).digest())[:EXAMPLES]
+    body = [
+        [
+            *(line["split"], line["image_key"], line["lang"], line["prediction"]),
+            *(" / ".join(line["references"]), line.get("baseline", "")),
+        ]
+        for line in sorted(drawn, key=lambda line: line["id"])
+    ]
+    return _markdown_table(
+        ["split", "picture", "language", "prediction", "reference", "baseline"], body
+    )
+
+
+def _markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        # A bar would end the cell, a line break the row.
+        return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
+
+    return "\n".join([line(header), line("---" for _ in header), *map(line, body)])
+
+
+def _number(record: Record | None) -> str:
+    return "" if record is None else f"{record['score']:.1f}"
+
+
+def _lead(record: Record | None) -> str:
+    if record is None or "lead" not in record:
+        return ""
+    low, high = record["lead"]["interval"]
+    return f"{record['lead']['score']:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _interval(record: Record | None) -> str:
+    if record is None or "interval" not in record:
+        return ""
+    low, high = record["interval"]
+    return f"{low:.1f}–{high:.1f}"

@@ -1,0 +1,357 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""`pali.evaluate` on a random model, a registered task of three languages, and real pictures."""
+
+import io
+import json
+import shutil
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+import sacrebleu
+from rich.console import Console
+
+from pali import evaluate
+from pali.checkpoints import pretrained
+from pali.config import MT5Config, PaLIConfig, ViTConfig
+from pali.data import benchmarks
+from pali.data.demo_corpus import load_corpus
+from pali.tokenizer import Tokenizer
+
+TASK = """
+import os
+
+import seqio
+from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
+from pali.data.seqio_bridge import RecordSource, pali_features, per_example
+from pali.data.sources import DemoTexts
+from pali.metrics.chrf import chrf
+from pali.metrics.exact_match import exact_match
+
+def interrupted(example):
+    if os.environ.get("STOP_AT") == example["image_key"]:
+        raise KeyboardInterrupt
+    return example
+
+
+# Only pictures meet it: texts are read before the run begins.
+interrupted.makes_image = True
+
+seqio.TaskRegistry.add(
+    "three_languages",
+    source=RecordSource(
+        {{
+            split: DemoTexts(split, ("en", "hi", "sw"), 2)
+            for split in ("train", "validation", "held_out_pairs", "never_seen")
+        }}
+    ),
+    preprocessors=[
+        per_example(
+            interrupted,
+            RenderPicture(72),
+            TextToText("caption", "name"),
+            Tokenize({tokenizer!r}),
+        )
+    ],
+    output_features=pali_features({tokenizer!r}),
+    metric_fns=[exact_match, chrf],
+    shuffle_buffer_size=None,
+)
+"""
+LIMIT = 6
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tiny_tokenizer):
+    """Random weights; a ViT with a classifier of the demo corpus' classes."""
+    classes = len(load_corpus().core_train)
+    sizes = {"width": 16, "mlp_dim": 32, "num_heads": 2}
+    config = PaLIConfig(
+        ViTConfig(depth=1, patch_size=16, image_size=32, pool="map", num_classes=classes, **sizes),
+        MT5Config(
+            vocab_size=Tokenizer(tiny_tokenizer).vocab_size,
+            head_dim=8,
+            encoder_layers=1,
+            decoder_layers=1,
+            **sizes,
+        ),
+    )
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
+        pretrained.expected_params(config),
+    )
+    folder = tmp_path_factory.mktemp("models") / "random"
+    metadata = pretrained.Metadata(languages=("en", "hi", "sw"))
+    return pretrained.save_model(folder, config, params, tiny_tokenizer, metadata)
+
+
+@pytest.fixture(scope="module")
+def task_file(tmp_path_factory, tiny_tokenizer):
+    path = tmp_path_factory.mktemp("tasks") / "three_languages.py"
+    path.write_text(textwrap.dedent(TASK).format(tokenizer=str(tiny_tokenizer)))
+    return str(path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmark():
+    """The task is judged as the demo captions are, with 5 choices."""
+    with pytest.MonkeyPatch.context() as patch:
+        judged = benchmarks.Benchmark(group="code", choices=5, baseline=benchmarks.ClassNames())
+        patch.setitem(benchmarks.BENCHMARKS, "three_languages", judged)
+        patch.setattr(evaluate, "BLOCK", 16)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(model, task_file):
+    def run(workdir, **changed):
+        console = Console(file=io.StringIO(), width=160)
+        arguments = {"limit": LIMIT, "task_modules": [task_file], "console": console} | changed
+        model_ = arguments.pop("model", model)
+        tasks = arguments.pop("tasks", ["three_languages"])
+        results = evaluate.main(model_, tasks, workdir, **arguments)
+        return results, console.file.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, run):
+    """A workdir that an uninterrupted run has filled; the tests below copy it or only read."""
+    workdir = tmp_path_factory.mktemp("finished")
+    results, printed = run(workdir)
+    return workdir, results, printed
+
+
+def lines_of(workdir):
+    return [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
+
+
+def scores_of(results):
+    return {
+        (r["split"], r["metric"], r["variant"], r["system"]): r["score"] for r in results["scores"]
+    }
+
+
+def test_every_example_is_predicted_once(finished):
+    lines = lines_of(finished[0])
+    assert len(lines) == 3 * 3 * LIMIT
+    assert len({line["id"] for line in lines}) == len(lines)
+    for line in lines:
+        name = load_corpus().names(line["lang"])[line["group"]]
+        assert line["references"] == [name]
+        assert (
+            line["prompt"] == f"Generate the alt_text in {line['lang'].upper()} at 0: <extra_id_0>"
+        )
+        assert line["image_key"].split("/")[1] == line["group"]
+        assert line["log_prob"] < 0
+
+
+def test_the_training_split_is_left_out(finished):
+    assert {line["split"] for line in lines_of(finished[0])} == {
+        "validation",
+        "held_out_pairs",
+        "never_seen",
+    }
+
+
+def test_predictions_are_what_the_model_writes(finished, model):
+    import pali
+    from pali.data.rendering import render
+
+    loaded = pali.load(model)
+    for line in lines_of(finished[0])[::7]:
+        art, code, view = line["image_key"].split("/")
+        caption = loaded.caption(render(art, code, int(view), 32), [line["lang"]])
+        assert caption[line["lang"]] == line["prediction"]
+
+
+def test_the_files_hold_what_is_returned(finished):
+    workdir, results, _ = finished
+    assert json.loads((workdir / "metrics.json").read_text()) == json.loads(json.dumps(results))
+
+
+def test_scores_follow_from_the_predictions(finished):
+    workdir, results, _ = finished
+    lines, scores = lines_of(workdir), scores_of(results)
+    for split in ("validation", "held_out_pairs", "never_seen"):
+        by_language = {
+            lang: [line for line in lines if (line["split"], line["lang"]) == (split, lang)]
+            for lang in ("en", "hi", "sw")
+        }
+        for system, field in (("model", "prediction"), ("baseline", "baseline")):
+            chrfs = [
+                sacrebleu.corpus_chrf(
+                    [line[field] for line in own], [[line["references"][0] for line in own]]
+                ).score
+                for own in by_language.values()
+            ]
+            key = (split, "chrf", "chrF2|nc:6|nw:0|space:no|nfkc", system)
+            # References are NFC, and these names do not change under NFKC.
+            assert scores[key] == pytest.approx(np.mean(chrfs), abs=1e-6)
+            hits = [
+                np.mean([line[field] == line["references"][0] for line in own])
+                for own in by_language.values()
+            ]
+            exact = scores[split, "exact_match", "nfkc-space", system]
+            assert exact == pytest.approx(100 * np.mean(hits))
+
+
+def test_choices_are_among_the_answers_to_other_pictures(finished):
+    lines = [line for line in lines_of(finished[0]) if "candidates" in line]
+    assert len(lines) == 3 * 3 * 5
+    for line in lines:
+        assert len(set(line["candidates"])) == len(line["log_likelihoods"]) == 5
+        assert line["candidates"][line["right_candidate"]] == line["references"][0]
+    held_out = [line for line in lines if line["split"] == "held_out_pairs"]
+    for line in held_out:
+        corpus = load_corpus()
+        names = {corpus.names(line["lang"])[code] for code in corpus.held_out(line["lang"])}
+        assert set(line["candidates"]) <= names
+
+
+def test_the_baseline_answers_by_the_class_of_the_vit(finished, model):
+    import pali
+
+    loaded = pali.load(model)
+    corpus = load_corpus()
+    from pali.data.rendering import render
+
+    for line in lines_of(finished[0])[::9]:
+        art, code, view = line["image_key"].split("/")
+        _, scores = evaluate.see(loaded, render(art, code, int(view), 32)[None])
+        best = corpus.core_train[int(scores[0].argmax())].code
+        assert line["baseline"] == corpus.names(line["lang"]).get(best, "")
+        known = code in corpus.class_index
+        assert line["baseline_class_right"] == ((best == code) if known else None)
+
+
+def test_concepts_without_a_class_have_no_classifier_scores(finished):
+    _, results, _ = finished
+    systems = {key for key in scores_of(results) if key[0] == "never_seen"}
+    assert not any(key[1] == "vit_top_1" for key in systems)
+    assert {key[3] for key in systems if key[1] == "choice"} == {"model", "shuffled"}
+
+
+def test_the_report_and_the_terminal_show_the_scores(finished):
+    workdir, results, printed = finished
+    report = (workdir / "report.md").read_text()
+    for record in results["scores"]:
+        assert f"{record['score']:.1f}" in report
+        assert f"{record['score']:.1f}" in printed
+    for text in (
+        "three_languages",
+        "held_out_pairs",
+        "choice, less prior",
+        "ViT class → CLDR name",
+    ):
+        assert text in report
+    assert evaluate.fingerprint(pretrained.Path(results["model"]["folder"])) in report
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(finished, run, tmp_path, monkeypatch):
+    workdir, results, _ = finished
+    monkeypatch.setenv("STOP_AT", lines_of(workdir)[30]["image_key"])
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        run(tmp_path)
+    path = tmp_path / "predictions.jsonl"
+    kept = path.read_bytes()
+    assert 0 < len(kept.splitlines()) < len(lines_of(workdir))
+    assert not (tmp_path / "metrics.json").exists()
+    path.write_bytes(kept + b'{"id": "three_languages/val')  # killed while it wrote a line
+    monkeypatch.delenv("STOP_AT")
+    again, _ = run(tmp_path)
+    assert path.read_bytes().startswith(kept)
+    assert again["scores"] == results["scores"]
+
+
+def test_what_is_there_is_not_predicted_again(finished, run, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    lines = lines_of(tmp_path)
+    for line in lines:
+        line["prediction"] = line["references"][0]
+    (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    again, _ = run(tmp_path)
+    assert scores_of(again)["validation", "exact_match", "nfkc-space", "model"] == 100
+    assert scores_of(again)["validation", "exact_match", "nfkc-space", "shuffled"] < 100
+
+
+def test_a_smaller_limit_is_a_part_of_a_larger_one(finished, run, tmp_path):
+    run(tmp_path, limit=2)
+    small = lines_of(tmp_path)
+    assert len(small) == 3 * 3 * 2
+    again, _ = run(tmp_path)
+    assert lines_of(tmp_path)[: len(small)] == small
+    assert again["scores"] == finished[1]["scores"]
+
+
+def test_another_model_is_refused(finished, run, tmp_path, model):
+    shutil.copytree(finished[0], tmp_path / "work")
+    shutil.copytree(model, tmp_path / "other")
+    config = tmp_path / "other" / "config.json"
+    config.write_text(config.read_text().replace('"hi"', '"fr"'))
+    with pytest.raises(ValueError, match=r"results of another model .*--overwrite"):
+        run(tmp_path / "work", model=tmp_path / "other")
+    assert lines_of(tmp_path / "work") == lines_of(finished[0])
+    run(tmp_path / "work", model=tmp_path / "other", limit=2, overwrite=True)
+    assert len(lines_of(tmp_path / "work")) == 3 * 3 * 2
+
+
+def test_predictions_of_nobody_are_refused(finished, run, tmp_path):
+    shutil.copy(finished[0] / "predictions.jsonl", tmp_path)
+    with pytest.raises(ValueError, match="no run.json"):
+        run(tmp_path)
+
+
+def test_other_data_are_refused(finished, run, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    lines = lines_of(tmp_path)
+    lines[3]["references"] = ["something else"]
+    (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    with pytest.raises(ValueError, match=r"references \['something else'\] there, and now it is"):
+        run(tmp_path)
+
+
+def test_a_damaged_line_is_named(finished, run, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "predictions.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    lines[4] = "{\n"
+    path.write_text("".join(lines))
+    with pytest.raises(ValueError, match="line 5 of .*predictions.jsonl is damaged"):
+        run(tmp_path)
+
+
+def test_unknown_task(run, tmp_path):
+    with pytest.raises(ValueError, match="'demo_caption'; nearest: demo_captions"):
+        run(tmp_path / "work", tasks=["demo_caption"])
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_task_that_asks_nothing(run, tmp_path):
+    with pytest.raises(ValueError, match="'demo_concepts' has no prompt"):
+        run(tmp_path, tasks=["demo_concepts"])
+
+
+def test_no_task(run, tmp_path):
+    with pytest.raises(ValueError, match="no task to evaluate"):
+        run(tmp_path, tasks=[])
+
+
+def test_not_a_model_folder(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a model folder"):
+        run(tmp_path / "work", model=tmp_path)
+
+
+def test_limit_below_one(run, tmp_path):
+    with pytest.raises(ValueError, match="limit is 0"):
+        run(tmp_path, limit=0)
+
+
+def test_a_vit_with_other_classes_is_no_baseline():
+    classes = len(load_corpus().core_train)
+    assert benchmarks.ClassNames().fits(classes)
+    assert not benchmarks.ClassNames().fits(1000)
