@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""PaLI in JAX: pictures and text in, text out, in a hundred languages.
+
+>>> import pali
+>>> model = pali.load()
+>>> model.caption("dog.png", langs=["sw", "hi"])
+
+Importing this imports nothing heavy: JAX comes with the first `load`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pali.predict import Model
+
+__all__ = ["__version__", "load"]
+__version__ = "0.1.0"
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Model:
+    """The model in the folder `path`, ready to caption; by default the one that comes with pali.
+
+    Raises:
+      FileNotFoundError: the folder is not a model; the message says what it lacks.
+      ValueError: a file of it is damaged, or the weights do not fit its configuration.
+    """
+    from pali.predict import load_model
+
+    return load_model(path)

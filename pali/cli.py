@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""The `pali` command: finds the command asked for and imports it, and nothing else.
+
+Each command is a module of pali/commands with `SUMMARY`, `EXAMPLE`, `add_arguments(parser)` and
+`run(arguments) -> exit status`; it imports what is heavy (JAX, SeqIO) inside `run`, so that every
+`--help` answers at once. Results go to stdout, everything else to stderr.
+
+Exit status: 0 all went well; 1 a part failed (a picture could not be read); 2 the request could not
+be understood or carried out; 130 interrupted; 141 the reader of a pipe went away. With
+PALI_TRACEBACK=1 a refused request shows where in the code it was refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+import pali
+from pali.commands import CommandError
+
+COMMANDS = {
+    "demo": "caption the example pictures that come with pali",
+    "caption": "caption your pictures in many languages",
+    "train": "train or fine-tune from a config file",
+    "evaluate": "score a model on tasks",
+    "tasks": "look at the registered tasks and mixtures",
+    "show": "what is in a model: sizes, languages, notes",
+    "doctor": "what is installed, what is missing, how to fix it",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line; returns its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"pali {pali.__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"did you mean `pali {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
+        _complain(f"pali: no command {words[0]!r}; {hint}")
+        return 2
+    return _run(words[0], words[1:])
+
+
+def overview() -> str:
+    """The text of `pali --help`."""
+    lines = [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: pali COMMAND ...",
+            "",
+            "PaLI in JAX: pictures and text in, text out, in many languages.",
+            "",
+            *lines,
+            "",
+            "`pali COMMAND --help` explains one command. Begin with: pali demo",
+        ]
+    )
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    command = importlib.import_module(f"pali.commands.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"pali {name}",
+        description=command.SUMMARY,
+        epilog=command.EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    _quieten()
+    try:
+        status = command.run(parser.parse_args(words))
+        sys.stdout.flush()
+        return status
+    except SystemExit as end:  # argparse has printed its help, or what it did not understand.
+        return int(end.code or 0)
+    except CommandError as error:
+        if os.environ.get("PALI_TRACEBACK"):
+            raise
+        _complain(f"pali {name}: {error}")
+        return 2
+    except KeyboardInterrupt as error:
+        _complain(f"pali {name}: {str(error) or 'interrupted'}")
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. What Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _quieten() -> None:
+    """Keeps JAX's remarks (no GPU here, a program compiled for a like machine) from users."""
+    import logging
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
+    # Answers are in every script; a terminal or file set to another encoding must not stop them.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr)

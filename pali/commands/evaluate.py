@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""`pali evaluate`: a model and tasks to pali.evaluate.main; tables go to stderr."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pali.commands import CommandError, import_seqio_bridge, missing_extra
+
+SUMMARY = """Predictions and scores of a model on tasks.
+
+The workdir then holds predictions.jsonl, metrics.json and report.md. After an interruption the same
+command goes on."""
+
+EXAMPLE = """examples:
+  pali evaluate --tasks demo_captions --limit 20
+  pali evaluate --model runs/demo/model --tasks demo_captions --workdir runs/demo/scores"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `pali evaluate`."""
+    parser.add_argument(
+        "--model", metavar="FOLDER", help="a model folder (default: the embedded one)"
+    )
+    parser.add_argument(
+        "--tasks", required=True, metavar="A,B", help="tasks or mixtures; `pali tasks` lists them"
+    )
+    parser.add_argument("--workdir", default="runs/evaluate", help="default: %(default)s")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="at most N examples of each split and language"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="discard what the workdir holds")
+    parser.add_argument(
+        "--module", action="append", default=[], help="a task file of your own; may be repeated"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluates and names the files."""
+    tasks = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
+    if not tasks:
+        raise CommandError("--tasks names no task; `pali tasks` lists them")
+    import_seqio_bridge()
+    from pali import evaluate
+
+    try:
+        evaluate.main(
+            arguments.model,
+            tasks,
+            arguments.workdir,
+            limit=arguments.limit,
+            overwrite=arguments.overwrite,
+            task_modules=arguments.module,
+        )
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from error
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    for name in ("metrics.json", "report.md", "predictions.jsonl"):
+        print(Path(arguments.workdir) / name)
+    return 0

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the rows of `pali caption` go: a table for people, JSON lines or CSV for programs.
+
+JSON lines and CSV are flushed row by row, so that an interruption loses nothing that was made. A
+table needs every row to know its widths: it is printed at the end, also when that comes early.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pali.commands import CommandError, result_console
+from pali.languages import LANGUAGES
+
+FORMATS = ("table", "jsonl", "csv")
+COLUMNS = ("picture", "lang", "caption", "log_prob", "error")
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def open_rows(
+    path: str | None, kind: str | None, overwrite: bool
+) -> Iterator[Callable[[Row], None]]:
+    """Gives the function that writes one row to the file `path`, or to stdout where that is None.
+
+    Raises:
+      CommandError: the file is there already, or cannot be made.
+    """
+    if path is None:
+        kind = kind or ("table" if sys.stdout.isatty() else "jsonl")
+        with _WRITERS[kind](sys.stdout) as write:
+            yield write
+        return
+    kind = kind or {".csv": "csv", ".txt": "table"}.get(os.path.splitext(path)[1], "jsonl")
+    try:
+        file = open(path, "w" if overwrite else "x", encoding="utf-8", newline="")  # noqa: SIM115
+    except FileExistsError:
+        raise CommandError(
+            f"{path} is there already; give another --output, or --overwrite to replace it"
+        ) from None
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        with file, _WRITERS[kind](file) as write:
+            yield write
+    except OSError as error:  # A full disk, a share that went away.
+        raise CommandError(f"{path} cannot be written further: {error.strerror}") from None
+
+
+@contextmanager
+def _json_lines(stream: Any) -> Iterator[Callable[[Row], None]]:
+    def write(row: Row) -> None:
+        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        stream.flush()
+
+    yield write
+
+
+@contextmanager
+def _csv(stream: Any) -> Iterator[Callable[[Row], None]]:
+    writer: csv.DictWriter[str] = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+
+    def write(row: Row) -> None:
+        writer.writerow(row)
+        stream.flush()
+
+    yield write
+
+
+@contextmanager
+def _table(stream: Any) -> Iterator[Callable[[Row], None]]:
+    rows: list[Row] = []
+    try:
+        yield rows.append
+    finally:
+        if rows:
+            _print_table(rows, stream)
+
+
+def _print_table(rows: list[Row], stream: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("picture", "language", "caption"):
+        table.add_column(title, overflow="fold")
+    last = None
+    for row in rows:
+        # Text, not str: a file name in [brackets] is no markup.
+        name = Text("" if row["picture"] == last else printable(row["picture"]))
+        last = row["picture"]
+        if "error" in row:
+            table.add_row(name, Text("error", "bold red"), Text(printable(row["error"]), "red"))
+        else:
+            language = LANGUAGES[row["lang"]].name
+            table.add_row(name, f"{row['lang']:<4}{language}", Text(printable(row["caption"])))
+    result_console(stream).print(table)
+
+
+def printable(text: str) -> str:
+    """One line of a text, without what would steer a terminal: control characters become U+FFFD."""
+    one_line = " ".join(text.split())
+    return "".join("\ufffd" if unicodedata.category(c) == "Cc" else c for c in one_line)
+
+
+_WRITERS = {"table": _table, "jsonl": _json_lines, "csv": _csv}

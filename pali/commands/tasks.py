@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""`pali tasks`: what is registered, what an example looks like, and tokenised records to train on.
+
+Examples are the first that training would draw, in its order, before they are tokenised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pali.commands import CommandError, import_seqio_bridge, missing_extra
+
+if TYPE_CHECKING:
+    from pali.data.pipeline import Example, Mixture
+    from pali.data.seqio_bridge import Registered
+
+SUMMARY = (
+    """The registered SeqIO tasks and mixtures; with NAME, one of them and some of its examples."""
+)
+
+EXAMPLE = """examples:
+  pali tasks
+  pali tasks demo_captions --examples 16 --sheet sheet.png
+  pali tasks my_task --module path/to/my_task.py --write records/my_task"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `pali tasks`."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a task or a mixture")
+    parser.add_argument("--split", default="train", help="default: %(default)s")
+    parser.add_argument("--examples", type=int, default=4, metavar="N", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the order (default: %(default)s)")
+    parser.add_argument("--sheet", metavar="PNG", help="write the pictures of the examples there")
+    parser.add_argument(
+        "--module", action="append", default=[], help="a task file of your own; may be repeated"
+    )
+    parser.add_argument(
+        "--write", metavar="FOLDER", help="write the split as tokenised records (data.records)"
+    )
+    parser.add_argument(
+        "--no-pictures",
+        action="store_true",
+        help="of --write: for training on cached visual tokens",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the registry, or one task or mixture."""
+    seqio_bridge = import_seqio_bridge()
+    try:
+        if arguments.name is None:
+            _print_registry(seqio_bridge.registered(arguments.module))
+            return 0
+        mixture = seqio_bridge.read_mixture(arguments.name, arguments.split, arguments.module)
+        _print_mixture(mixture, arguments)
+        drawn = draw(mixture, arguments.seed, arguments.examples)
+        for number, (task, example) in enumerate(drawn, start=1):
+            print(f"\n{number}  {task}\n{describe(example)}")
+        _write_sheet(arguments.sheet, [example for _, example in drawn])
+        if arguments.write:
+            from pali.data.records import write_records
+
+            write_records(
+                mixture, arguments.write, arguments.split, pictures=not arguments.no_pictures
+            )
+            print(f"\n{arguments.write}/{arguments.split} has the records: --data.records")
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from error
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def draw(mixture: Mixture, seed: int, count: int) -> list[tuple[str, Example]]:
+    """The first `count` (task name, example) that training would draw, texts still as text."""
+    from pali.data import pipeline
+
+    named = [(_untokenised(task), rate) for task, rate in mixture]
+    examples = iter(pipeline.mixture_dataset(named, seed).to_iter_dataset())
+    drawn = list(itertools.islice(examples, count))
+    return [(example.pop("task"), example) for example in drawn]
+
+
+def _untokenised(task: Any) -> Any:
+    from pali.data.pipeline import Task
+
+    functions = [function for function in task.functions if not hasattr(function, "tokenizer")]
+    return Task(task.name, task.source, (*functions, lambda example: example | {"task": task.name}))
+
+
+def describe(example: Example) -> str:
+    """The prompt and the answer of an example, or its fields where it has none."""
+    if "inputs" in example:
+        return f"   prompt  {example['inputs']}\n   answer  {example['targets']}"
+    fields = {key: value for key, value in example.items() if isinstance(value, str | int)}
+    return "\n".join(f"   {key:<7} {value}" for key, value in fields.items())
+
+
+def contact_sheet(images: Sequence[np.ndarray], columns: int = 8) -> np.ndarray:
+    """Pictures u8[h w 3] of one size in rows, white between them: u8[H W 3]."""
+    height, width = images[0].shape[:2]
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    sheet = np.full((rows * (height + 4) + 4, columns * (width + 4) + 4, 3), 255, np.uint8)
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        top, left = 4 + row * (height + 4), 4 + column * (width + 4)
+        sheet[top : top + height, left : left + width] = image
+    return sheet
+
+
+def _write_sheet(path: str | None, examples: Sequence[Example]) -> None:
+    images = [example["image"] for example in examples if "image" in example]
+    if path is None:
+        return
+    if not images:
+        raise CommandError("these examples have no pictures: leave --sheet out")
+    from PIL import Image
+
+    Image.fromarray(contact_sheet(images)).save(path, "PNG")
+    print(f"\n{Path(path)} shows the {len(images)} pictures, row by row")
+
+
+def _print_registry(registered: Registered) -> None:
+    for name, splits in registered.tasks.items():
+        sizes = ", ".join(
+            f"{split} {'?' if size is None else format(size, ',')}"
+            for split, size in splits.items()
+        )
+        print(f"{name:<24}{sizes}")
+    for name, rates in registered.mixtures.items():
+        total = sum(rates.values())
+        shares = ", ".join(f"{task} {rate / total:.1%}" for task, rate in rates.items())
+        print(f"{name:<24}mixture of {shares}")
+
+
+def _print_mixture(mixture: Mixture, arguments: argparse.Namespace) -> None:
+    total = sum(rate for _, rate in mixture)
+    print(f"{arguments.name}, split {arguments.split}")
+    for task, rate in mixture:
+        share = f"   {rate / total:6.1%} of the examples" if len(mixture) > 1 else ""
+        print(f"  {task.name:<22}{len(task.source):>12,} records{share}")
+        for function in task.functions:
+            print(f"      {function}")

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""`pali train`: a config file, changed field by field from the command line, to pali.train.main.
+
+A config file is Python with `get_config() -> pali.config.Config`. It is given as a path, or as the
+name of one that comes with pali.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pali
+from pali.commands import CommandError, import_seqio_bridge, missing_extra
+
+if TYPE_CHECKING:
+    from pali.config import Config
+
+SUMMARY = """Trains from a config file; the same command goes on with a run that was interrupted.
+
+Every field of the config can be changed: `pali train CONFIG --help` lists them."""
+
+EXAMPLE = """examples:
+  pali train configs/demo_vit.py
+  pali train configs/demo.py --workdir runs/slow --optim.learning-rate 3e-4 --steps 2000"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """CONFIG; what follows is read once the config is known."""
+    parser.add_argument("config", metavar="CONFIG", help="a config file, or the name of pali's own")
+    parser.add_argument(
+        "overrides",
+        nargs=argparse.REMAINDER,
+        metavar="[--workdir DIR] [--FIELD VALUE ...]",
+        help="where the run is kept (default: runs/NAME), and fields to change",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Reads the config, applies the changes and trains."""
+    import tyro
+
+    path = find_config(arguments.config)
+    own = argparse.ArgumentParser(prog=f"pali train {arguments.config}", add_help=False)
+    own.add_argument("--workdir", default=Path("runs") / path.stem)
+    ours, fields = own.parse_known_args(arguments.overrides)
+    default = load_config(path)
+    config = tyro.cli(type(default), default=default, args=fields, prog=own.prog)
+
+    if config.data.records is None:
+        import_seqio_bridge()
+    from pali import train
+
+    try:
+        train.main(config, ours.workdir)
+    except train.Interrupted as error:
+        raise KeyboardInterrupt(str(error)) from None
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from error
+    except (FileNotFoundError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def find_config(name: str) -> Path:
+    """The file of a config given by path or by name.
+
+    Raises:
+      CommandError: neither; the message names near ones.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    # The first is there in a wheel, the second in a checkout.
+    package = Path(pali.__file__).parent
+    folders = (package / "configs", package.parent / "configs")
+    known = {file.stem: file for folder in folders for file in sorted(folder.glob("*.py"))}
+    stem = Path(name).stem
+    if stem in known and name in (stem, f"{stem}.py", f"configs/{stem}.py"):
+        return known[stem]
+    near = difflib.get_close_matches(stem, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"pali has {', '.join(known)}"
+    raise CommandError(f"no config file {name!r}; {hint}")
+
+
+def load_config(path: Path) -> Config:
+    """What `get_config()` of a config file returns.
+
+    Raises:
+      CommandError: the file has no such function, or it returns something else.
+    """
+    from pali.config import Config
+
+    spec = importlib.util.spec_from_file_location(f"pali_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise CommandError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config() if hasattr(module, "get_config") else None
+    if not isinstance(config, Config):
+        raise CommandError(
+            f"{path} needs a function get_config() that returns a pali.config.Config"
+        )
+    return config

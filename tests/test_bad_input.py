@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bad and unusual input through the real `pali caption`: what becomes of each, and no traceback."""
+
+import json
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pali
+from pali.cli import main
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def huge_png(side: int) -> bytes:
+    """A whole PNG of side x side black pixels, a hundred kilobytes small."""
+    packer, row = zlib.compressobj(), bytes(1 + (side + 7) // 8)
+    rows = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", rows), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def scene() -> Image.Image:
+    """A picture without symmetry."""
+    image = Image.new("RGB", (60, 40), (30, 80, 200))
+    image.paste((220, 40, 20), (0, 0, 30, 15))
+    image.paste((240, 230, 90), (40, 20, 60, 40))
+    return image
+
+
+@pytest.fixture(scope="module")
+def outcome(tiny_model, tmp_path_factory):
+    """Every strange picture in one command: its exit status, and the row of each file name."""
+    folder = tmp_path_factory.mktemp("strange")
+    image = scene()
+    image.save(folder / "plain.png")
+    (folder / "text.png").write_text("I am a text file\n")
+    (folder / "empty.png").write_bytes(b"")
+    whole = (folder / "plain.png").read_bytes()
+    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "truncated.jpg")
+    cut = (folder / "truncated.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(cut[: len(cut) // 2])
+    (folder / "huge.png").write_bytes(huge_png(30_000))
+    image.convert("CMYK").save(folder / "cmyk.jpg", quality=100)
+    image.quantize(8).save(folder / "palette.png")
+    image.convert("RGBA").save(folder / "alpha.png")
+    grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(grey).save(folder / "16bit.png")
+    image.convert("L").save(folder / "8bit.png")
+    image.save(folder / "animated.png", save_all=True, append_images=[Image.new("RGB", image.size)])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.transpose(Image.Transpose.ROTATE_90).save(folder / "rotated.png", exif=exif)
+    files = sorted(path.name for path in folder.iterdir())
+    output = folder.parent / "rows.jsonl"
+    command = ["caption", *(str(folder / name) for name in files), str(folder / "missing.png")]
+    status = main([*command, "--langs", "sw", "--model", str(tiny_model), "--output", str(output)])
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    return status, {os.path.basename(row["picture"]): row for row in rows}, [*files, "missing.png"]
+
+
+def test_every_picture_has_one_row_and_the_failed_ones_show_in_the_status(outcome):
+    status, rows, files = outcome
+    assert status == 1
+    assert list(rows) == files
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("text.png", "is not a picture but a text file; expected JPEG, PNG"),
+        ("empty.png", "is not a picture but an empty file"),
+        ("truncated.png", "cannot be decoded"),
+        ("truncated.jpg", "cannot be decoded"),
+        ("huge.png", "is too large (900 megapixels; the limit is 178); make it smaller first"),
+        ("missing.png", "no such file"),
+    ],
+)
+def test_bad_pictures_are_error_rows(outcome, name, says):
+    row = outcome[1][name]
+    assert set(row) == {"picture", "error"}
+    assert says in row["error"]
+    assert name in row["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "same_as"),
+    [
+        ("rotated.png", "plain.png"),
+        ("animated.png", "plain.png"),
+        ("palette.png", "plain.png"),
+        ("alpha.png", "plain.png"),
+        ("16bit.png", "8bit.png"),
+    ],
+)
+def test_unusual_pictures_are_captioned_as_the_plain_one(outcome, name, same_as):
+    rows = outcome[1]
+    assert rows[name]["caption"] == rows[same_as]["caption"]
+    assert rows[name]["log_prob"] == pytest.approx(rows[same_as]["log_prob"], abs=1e-3)
+
+
+def test_cmyk_is_captioned(outcome):
+    assert set(outcome[1]["cmyk.jpg"]) == {"picture", "lang", "caption", "log_prob"}
+
+
+def test_one_missing_file_among_ten(tiny_model, tmp_path, capsys):
+    for number in range(10):
+        Image.new("RGB", (20, 20), (25 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "4.png").unlink()
+    command = ["caption", *(str(tmp_path / f"{number}.png") for number in range(10))]
+    assert main([*command, "--model", str(tiny_model), "--format", "table"]) == 1
+    out, err = capsys.readouterr()
+    rows = out.splitlines()[1:]
+    assert sum("en  English" in row for row in rows) == 9
+    (error,) = (row for row in rows if "no such file" in row)
+    assert error.startswith(str(tmp_path / "4.png"))
+    assert err == "pali caption: 1 of 10 pictures could not be captioned\n"
+
+
+@pytest.mark.parametrize(
+    ("langs", "says"),
+    [
+        ("swahilli", "unknown language 'swahilli'; did you mean Swahili (sw)"),
+        ("en,klingonn", "unknown language 'klingonn'"),
+        ("", "names no language"),
+    ],
+)
+def test_unknown_languages(langs, says, capsys):
+    """Found before any picture or model is looked at."""
+    assert main(["caption", "a.png", "--langs", langs]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("pali caption: ")
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_a_language_that_the_model_does_not_write(tiny_model, tmp_path, capsys):
+    scene().save(tmp_path / "a.png")
+    assert (
+        main(["caption", str(tmp_path / "a.png"), "--langs", "qu", "--model", str(tiny_model)]) == 2
+    )
+    err = capsys.readouterr().err
+    assert "Quechua (qu) is not among the languages here" in err
+    assert "en, fr, hi, sw, th, zh, ar" in err
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "file", "damaged config", "damaged weights"])
+@pytest.mark.parametrize("command", ["caption", "show"])
+def test_a_model_folder_that_is_not_one(kind, command, tiny_model, tmp_path, capsys):
+    scene().save(tmp_path / "a.png")
+    folder = tmp_path / "model"
+    if kind == "file":
+        folder.write_text("weights")
+    elif kind != "missing":
+        folder.mkdir()
+    if kind.startswith("damaged"):
+        for path in tiny_model.iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+        broken = folder / ("config.json" if kind == "damaged config" else "model.safetensors")
+        broken.write_bytes(broken.read_bytes()[:50])
+    pictures = [str(tmp_path / "a.png")] if command == "caption" else []
+    assert main([command, *pictures, "--model", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"pali {command}: ")
+    assert str(folder) in err
+    assert "Traceback" not in err
+
+
+def test_a_failed_start_leaves_no_output_file(tmp_path, capsys):
+    scene().save(tmp_path / "a.png")
+    output = tmp_path / "out.jsonl"
+    command = ["caption", str(tmp_path / "a.png"), "--output", str(output)]
+    assert main([*command, "--model", str(tmp_path / "no")]) == 2
+    assert not output.exists()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_utf8(tiny_model, tmp_path, capsys):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    scene().save(path)
+    assert main(["caption", path, "--model", str(tiny_model)]) == 0
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert row["picture"].endswith("caf\\xe9.png")
+
+
+def test_a_name_that_looks_like_markup(tiny_model, tmp_path, capsys):
+    path = tmp_path / "[red]dog.png"
+    scene().save(path)
+    assert main(["caption", str(path), "--model", str(tiny_model), "--format", "table"]) == 0
+    assert "[red]dog.png" in capsys.readouterr().out
+
+
+def test_the_library_names_what_is_wrong(tiny_model, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a model folder"):
+        pali.load(tmp_path)
+    with pytest.raises(ValueError, match="did you mean Swahili"):
+        pali.load(tiny_model).caption(scene(), "swahilli")
