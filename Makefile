@@ -1,0 +1,47 @@
+# Two targets a newcomer needs:
+#   make demo   sets up .venv with the core dependencies and captions the example pictures
+#   make test   sets up the rest and runs every check
+# Python 3.11 or newer with its venv module is all they ask for. Another one: make demo PYTHON=python3.12
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint format clean
+
+help:
+	@sed -n 's/^#  *\(make .*\)/  \1/p' $(MAKEFILE_LIST)
+
+demo: .venv/.core
+	@$(BIN)/pali demo
+
+test: lint
+	@$(BIN)/python -m pytest
+
+lint: .venv/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+format: .venv/.test
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"pali needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}. If another one is installed: make PYTHON=python3.12 …")'
+	@$(PYTHON) -m venv .venv || { echo "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@touch $@
+
+.venv/.core: .venv/.made pyproject.toml constraints.txt
+	@echo "Setting up .venv with the core dependencies (JAX and Flax, no TensorFlow, no torch). This is done once."
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.test: .venv/.core
+	@echo "Setting up .venv with what training and the tests need (SeqIO with TensorFlow, torch). This is done once."
+	@$(PIP) install --constraint constraints.txt --editable '.[train,test]'
+	@touch $@
