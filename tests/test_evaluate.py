@@ -101,7 +101,6 @@ def benchmark():
     with pytest.MonkeyPatch.context() as patch:
         judged = benchmarks.Benchmark(group="code", choices=5, baseline=benchmarks.ClassNames())
         patch.setitem(benchmarks.BENCHMARKS, "three_languages", judged)
-        patch.setattr(evaluate, "BLOCK", 16)
         yield
 
 
@@ -254,7 +253,8 @@ def test_the_report_and_the_terminal_show_the_scores(finished):
 
 def test_an_interrupted_run_goes_on_where_it_stopped(finished, run, tmp_path, monkeypatch):
     workdir, results, _ = finished
-    monkeypatch.setenv("STOP_AT", lines_of(workdir)[30]["image_key"])
+    monkeypatch.setattr(evaluate, "BLOCK", 10)  # It stops inside the second split.
+    monkeypatch.setenv("STOP_AT", lines_of(workdir)[35]["image_key"])
     with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
         run(tmp_path)
     path = tmp_path / "predictions.jsonl"

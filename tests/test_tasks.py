@@ -28,6 +28,7 @@ SIZE = pali.tasks.DEMO_IMAGE_SIZE
 # Task -> (file, what asks, the English answer to a dog). A new task is a new line.
 GENERATING = {
     "demo_captions": ("demo_captions", "Generate the alt_text in EN at 0:", "dog"),
+    "demo_captions_en": ("demo_captions", "Generate the alt_text in EN at 0:", "dog"),
     "demo_keywords": ("demo_keywords", "Generate the keywords in EN:", "pet"),
     "demo_group": ("demo_classification", "Generate the group in EN:", "Animals & Nature"),
     "demo_subgroup": ("demo_classification", "Generate the subgroup in EN:", "animal-mammal"),

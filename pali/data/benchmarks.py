@@ -80,6 +80,7 @@ class Benchmark:
 
 BENCHMARKS = {
     "demo_captions": Benchmark(group="code", choices=20, baseline=ClassNames()),
+    "demo_captions_en": Benchmark(group="code", choices=20, baseline=ClassNames()),
     "demo_keywords": Benchmark(group="code"),
     "demo_group": Benchmark(group="code"),
     "demo_subgroup": Benchmark(group="code"),

@@ -69,7 +69,7 @@ class Inputs:
         if data.records:
             from pali.data.records import read_records
 
-            return read_records(data.records, split)
+            return read_records(data.records, split, tokenizer=str(self.tokenizer))
         from pali.data.seqio_bridge import read_mixture
 
         mixture = read_mixture(data.mixture, split, data.task_modules)

@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the embedded model's card from the logs of its training and from its evaluation.
+
+    pali train configs/demo_vit.py --workdir runs/demo_vit
+    pali train configs/demo.py --workdir runs/demo
+    pali evaluate --model runs/demo/model --tasks demo_captions --workdir runs/evaluate
+    python tools/write_model_card.py --runs runs --hardware "2 cores of an AMD EPYC (Zen 5)"
+
+Copies the model into pali/embedded, and logs, configs and report into docs/embedded_model, so that
+every number in the card can be looked up.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from pali import report
+from pali.checkpoints import pretrained
+
+ROOT = Path(__file__).parents[1]
+
+CARD = Path(__file__).with_name("model_card.md")
+"""The text, with the names of what is filled in."""
+
+
+def main() -> None:
+    """Reads --runs, writes the card and the files it refers to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True, help="with demo_vit, demo, evaluate")
+    parser.add_argument("--hardware", required=True)
+    parser.add_argument("--remarks", default="", help="what else should be known of these runs")
+    arguments = parser.parse_args()
+    runs = arguments.runs
+
+    kept = ROOT / "docs" / "embedded_model"
+    kept.mkdir(exist_ok=True)
+    for stage in ("demo_vit", "demo"):
+        shutil.copyfile(runs / stage / "log.jsonl", kept / f"{stage}.log.jsonl")
+        shutil.copyfile(runs / stage / "config.json", kept / f"{stage}.config.json")
+    shutil.copyfile(runs / "evaluate" / "report.md", kept / "report.md")
+    for name in (pretrained.CONFIG, pretrained.WEIGHTS):
+        shutil.copyfile(runs / "demo" / "model" / name, pretrained.EMBEDDED / name)
+
+    vit_log, log = _read(kept / "demo_vit.log.jsonl"), _read(kept / "demo.log.jsonl")
+    vit_run = json.loads((kept / "demo_vit.config.json").read_text())
+    run = json.loads((kept / "demo.config.json").read_text())
+    results = json.loads((runs / "evaluate" / "metrics.json").read_text())
+    model = pretrained.load_model(pretrained.EMBEDDED)
+    vit, mt5 = model.config.vit, model.config.mt5
+    arrays = pretrained.merge.flatten(model.params).values()
+    card = CARD.read_text(encoding="utf-8").format(
+        parameters=sum(array.size for array in arrays),
+        megabytes=(pretrained.EMBEDDED / pretrained.WEIGHTS).stat().st_size / 1e6,
+        languages=len(model.metadata.languages),
+        codes=", ".join(model.metadata.languages),
+        concepts=vit.num_classes,
+        depth=vit.depth,
+        width=vit.width,
+        size=vit.image_size,
+        patch=vit.patch_size,
+        tokens=vit.num_visual_tokens,
+        encoder=mt5.encoder_layers,
+        decoder=mt5.decoder_layers,
+        mt5_width=mt5.width,
+        vocabulary=mt5.vocab_size,
+        batch=run["data"]["batch_size"],
+        vit_steps=vit_run["steps"],
+        steps=run["steps"],
+        vit_seed=vit_run["seed"],
+        seed=run["seed"],
+        vit_minutes=_minutes(vit_log),
+        minutes=_minutes(log),
+        hardware=arguments.hardware,
+        remarks=arguments.remarks,
+        vit_curve=_curve(vit_log, "accuracy"),
+        curve=_curve(log, "exact"),
+        scores=_table(report.COLUMNS, report.rows(results["scores"])),
+    )
+    (pretrained.EMBEDDED / pretrained.CARD).write_text(card, encoding="utf-8")
+
+
+def _read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _minutes(log: list[dict]) -> float:
+    """Of the last entry: the run's own clock, for a run that was not interrupted."""
+    return [entry["seconds"] for entry in log if "seconds" in entry][-1] / 60
+
+
+def _curve(log: list[dict], number: str) -> str:
+    """A table of one number by step, a row for each split that was evaluated."""
+    values: dict[str, dict[int, float]] = {}
+    for entry in log:
+        if entry["split"] != "train":
+            values.setdefault(entry["split"], {})[entry["step"]] = 100 * entry[number]
+    steps = sorted({step for row in values.values() for step in row})
+    steps = steps[:: max(1, len(steps) // 10)] if len(steps) > 13 else steps
+    body = [[split, *(f"{row[step]:.0f}" for step in steps)] for split, row in values.items()]
+    return _table(["step", *(f"{step:,}" for step in steps)], body)
+
+
+def _table(header: list[str] | tuple[str, ...], body: list[list[str]]) -> str:
+    rows = [header, ["---"] * len(header), *body]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+if __name__ == "__main__":
+    main()
