@@ -66,7 +66,8 @@ def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
         "cosine": optax.cosine_decay_schedule(peak, max(steps - warmup, 1)),
         "linear": optax.linear_schedule(peak, 0.0, max(steps - warmup, 1)),
         # Continuous at the end of the warm-up: peak * sqrt(warmup / step).
-        "rsqrt": lambda t: peak * jnp.sqrt(max(warmup, 1) / (t + max(warmup, 1))),
+        # t < 0 is asked for as well, during the warm-up, and then not used.
+        "rsqrt": lambda t: peak * jnp.sqrt(max(warmup, 1) / (jnp.maximum(t, 0) + max(warmup, 1))),
     }
     return optax.join_schedules(
         [optax.linear_schedule(0.0, peak, max(warmup, 1)), decays[config.schedule]], [warmup]

@@ -69,12 +69,12 @@ def test_stacked_layers_are_updated_as_layers_apart(params, name):
 
     def after_three_steps(params):
         update = optim.optimizer(config, 10)
-        state = update.init(params)
+        state, update_fn = update.init(params), jax.jit(update.update)
         for step in range(3):
             grads = gradients(merge.stack_layers(params), step)
             if "layers_0" in params["mt5"]["encoder"]:
                 grads = merge.unstack_layers(grads)
-            updates, state = update.update(grads, state, params)
+            updates, state = update_fn(grads, state, params)
             params = optax.apply_updates(params, updates)
         return params
 
@@ -110,7 +110,7 @@ def test_weight_decay_spares_norms_and_biases(params):
     zeros = jax.tree.map(jnp.zeros_like, params)
     updates, _ = update.update(zeros, update.init(params), params)
     for name, leaf in merge.flatten(updates).items():
-        decayed = name.endswith(("kernel", "token_embedder/embedding"))
+        decayed = not name.endswith(("scale", "bias", "probe"))
         assert bool(jnp.any(leaf != 0)) == decayed, name
 
 
@@ -134,7 +134,8 @@ def test_muon_orthogonalises_every_hidden_matrix_and_nothing_else(params):
         "mt5/decoder/logits_dense/kernel",
     )
     for name in outer:
-        np.testing.assert_allclose(np.abs(flat[name]), 1.0, rtol=1e-3)  # Adam's first step
+        steps = np.abs(flat[name])  # Adam's first step is the sign of the gradient, times a number
+        np.testing.assert_allclose(steps, steps.max(), rtol=1e-3)
 
 
 def test_schedules_warm_up_to_the_peak_and_decay():

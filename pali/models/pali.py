@@ -17,7 +17,7 @@ concatenated sequence; the paper does not say how it treats positions, see docs/
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -108,4 +108,4 @@ def init_params(config: PaLIConfig, key: Array) -> Params:
         "encoder_input_tokens": jnp.ones((1, 1), jnp.int32),
         "decoder_input_tokens": jnp.ones((1, 1), jnp.int32),
     }
-    return PaLI(config).init(key, batch)["params"]
+    return cast("Params", PaLI(config).init(key, batch)["params"])
