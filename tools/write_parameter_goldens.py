@@ -14,12 +14,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-
-from pali.checkpoints import merge
+from pali.checkpoints import merge, pretrained
 from pali.config import MT5Config, PaLIConfig, ViTConfig
-from pali.models.pali import PaLI
 
 MODELS = {
     "tiny": PaLIConfig(
@@ -69,15 +65,7 @@ MODELS = {
 
 def parameter_shapes(config: PaLIConfig) -> dict[str, list[int]]:
     """Unscanned name -> shape, without making a single array."""
-    size = config.vit.image_size
-    batch = {
-        "image": jnp.zeros((1, size, size, 3), jnp.uint8),
-        "image_mask": jnp.ones(1, bool),
-        "encoder_input_tokens": jnp.ones((1, 2), jnp.int32),
-        "decoder_input_tokens": jnp.ones((1, 2), jnp.int32),
-    }
-    params = jax.eval_shape(PaLI(config).init, jax.random.key(0), batch)["params"]
-    flat = merge.flatten(merge.unstack_layers(params))
+    flat = merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
     return {name: list(flat[name].shape) for name in sorted(flat)}
 
 

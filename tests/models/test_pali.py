@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pali.checkpoints import merge
+from pali.checkpoints import merge, pretrained
 from pali.config import MT5Config, PaLIConfig, ViTConfig, from_json
 from pali.models.mt5 import MT5
 from pali.models.pali import PaLI
@@ -156,15 +156,7 @@ def shapes_of(config, scan):
     config = PaLIConfig(
         dataclasses.replace(config.vit, scan=scan), dataclasses.replace(config.mt5, scan=scan)
     )
-    size = config.vit.image_size
-    batch = {
-        "image": jnp.zeros((1, size, size, 3), jnp.uint8),
-        "image_mask": jnp.ones(1, bool),
-        "encoder_input_tokens": jnp.ones((1, 2), jnp.int32),
-        "decoder_input_tokens": jnp.ones((1, 2), jnp.int32),
-    }
-    params = jax.eval_shape(PaLI(config).init, jax.random.key(0), batch)["params"]
-    flat = merge.flatten(merge.unstack_layers(params))
+    flat = merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
     assert {leaf.dtype for leaf in flat.values()} == {jnp.dtype("float32")}
     return {name: list(leaf.shape) for name, leaf in flat.items()}
 
