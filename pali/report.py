@@ -73,15 +73,16 @@ def rows(scores: Sequence[Record]) -> list[list[str]]:
 
 
 def show(results: dict[str, Any], console: Console) -> None:
-    """Prints the table of every benchmark."""
+    """Prints the table of every benchmark, without the intervals, for 80 columns."""
     for name, scores in _by_benchmark(results["scores"]).items():
         table = Table(title=f"{name}, {_about(scores)}", title_justify="left", box=None)
-        for column in COLUMNS:
-            table.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
+        shown = [i for i, column in enumerate(COLUMNS) if column not in ("95 %", "lead")]
+        for i in shown:
+            table.add_column(COLUMNS[i], justify="left" if i < 2 else "right", no_wrap=True)
         last = None
-        for split, *cells in rows(scores):
-            table.add_row("" if split == last else split, *cells)
-            last = split
+        for row in rows(scores):
+            table.add_row("" if row[0] == last else row[0], *(row[i] for i in shown[1:]))
+            last = row[0]
         console.print(table)
 
 

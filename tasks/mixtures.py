@@ -20,8 +20,8 @@ from pali.tasks import (  # noqa: F401, each import registers its tasks
 seqio.MixtureRegistry.add(
     "pali_demo_captions",
     [
-        ("demo_captions", 12),
-        ("demo_captions_en", 4),
+        ("demo_captions", 14),
+        ("demo_captions_en", 3),
         ("demo_keywords", 2),
         ("demo_group", 0.5),
         ("demo_subgroup", 0.5),

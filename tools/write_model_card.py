@@ -97,7 +97,8 @@ def _curve(log: list[dict], number: str) -> str:
         if entry["split"] != "train":
             values.setdefault(entry["split"], {})[entry["step"]] = 100 * entry[number]
     steps = sorted({step for row in values.values() for step in row})
-    steps = steps[:: max(1, len(steps) // 10)] if len(steps) > 13 else steps
+    # About a dozen of them, counted from the end, which matters most.
+    steps = steps[:: -max(1, -(-len(steps) // 13))][::-1]
     body = [[split, *(f"{row[step]:.0f}" for step in steps)] for split, row in values.items()]
     return _table(["step", *(f"{step:,}" for step in steps)], body)
 

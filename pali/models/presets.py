@@ -26,7 +26,7 @@ DEMO = PaLIConfig(
         num_heads=3,
         head_dim=64,
         encoder_layers=1,
-        decoder_layers=2,
+        decoder_layers=3,
         dtype="bfloat16",
         scan=False,
     ),
