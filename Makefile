@@ -37,11 +37,11 @@ clean:
 	@touch $@
 
 .venv/.core: .venv/.made pyproject.toml constraints.txt
-	@echo "Setting up .venv with the core dependencies (JAX and Flax, no TensorFlow, no torch). This is done once."
+	@echo "Setting up .venv with the core dependencies (JAX and Flax, no TensorFlow, no torch): 0.8 GB, some minutes, once."
 	@$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
 .venv/.test: .venv/.core
-	@echo "Setting up .venv with what training and the tests need (SeqIO with TensorFlow, torch). This is done once."
+	@echo "Setting up .venv with what training and the tests need (SeqIO with TensorFlow, torch): some minutes, once."
 	@$(PIP) install --constraint constraints.txt --editable '.[train,test]'
 	@touch $@

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import pali
@@ -47,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f"did you mean `pali {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
+        if os.path.exists(words[0]):
+            hint = f"to caption it: pali caption {words[0]}"
         _complain(f"pali: no command {words[0]!r}; {hint}")
         return 2
     return _run(words[0], words[1:])
@@ -78,9 +82,12 @@ def _run(name: str, words: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    _quieten()
+    takes_rest = any(action.nargs == argparse.REMAINDER for action in parser._actions)
     try:
-        status = command.run(parser.parse_args(words))
+        _quieten()
+        # Intermixed: files may follow options, `pali caption a.png --langs en b.png`.
+        parse = parser.parse_args if takes_rest else parser.parse_intermixed_args
+        status = command.run(parse(words))
         sys.stdout.flush()
         return status
     except SystemExit as end:  # argparse has printed its help, or what it did not understand.
@@ -97,12 +104,23 @@ def _run(name: str, words: Sequence[str]) -> int:
         # The reader (`| head`) has seen enough. What Python would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _complain(f"pali {name}: the results cannot be written: {error.strerror}")
+        return 2
 
 
 def _quieten() -> None:
     """Keeps JAX's remarks (no GPU here, a program compiled for a like machine) from users."""
     import logging
 
+    # `>&-` closes a stream, and then Python has none.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    # PIL warns of large pictures; pali.image has a limit of its own.
+    warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
     # Answers are in every script; a terminal or file set to another encoding must not stop them.

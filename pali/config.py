@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -49,6 +50,10 @@ class ViTConfig:
     """Recompute a block's activations in the backward pass instead of keeping them."""
 
     def __post_init__(self):
+        _at_least(self, 1, "width", "depth", "mlp_dim", "num_heads", "patch_size", "image_size")
+        _at_least(self, 0, "num_classes")
+        _between(self, 0, 1, "dropout")
+        _between(self, 0, math.inf, "layer_norm_epsilon")
         if self.image_size % self.patch_size:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}; "
@@ -91,6 +96,14 @@ class MT5Config:
     scan: bool = True
     remat: bool = False
 
+    def __post_init__(self):
+        _at_least(self, 1, "vocab_size", "width", "mlp_dim", "num_heads", "head_dim")
+        _at_least(self, 1, "encoder_layers", "decoder_layers")
+        _at_least(self, 4, "relative_buckets")
+        # The first half of the buckets has one distance each; the rest must reach further.
+        _at_least(self, self.relative_buckets // 2 + 1, "relative_max_distance")
+        _between(self, 0, 1, "dropout")
+
 
 @dataclass(frozen=True)
 class PaLIConfig:
@@ -121,6 +134,9 @@ class DataConfig:
     prefetch_threads: int = 1
     """Threads that prepare examples while a step runs."""
 
+    def __post_init__(self):
+        _at_least(self, 1, "batch_size", "inputs_length", "targets_length", "prefetch_threads")
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -139,6 +155,11 @@ class OptimConfig:
     clip_norm: float = 1.0
     freeze: tuple[str, ...] = ()
     """Regular expressions over parameter paths (`vit/.*`): no gradients and no optimizer slots."""
+
+    def __post_init__(self):
+        _at_least(self, 0, "warmup_steps")
+        _between(self, 0, math.inf, "learning_rate", "weight_decay", "clip_norm")
+        _between(self, 0, 1, "b1", "b2")
 
 
 @dataclass(frozen=True)
@@ -160,12 +181,37 @@ class Config:
     """A sentencepiece model; None is the embedded model's own."""
     languages: tuple[str, ...] = ()
     """Languages the exported model says it was trained on."""
+    notes: str = ""
+    """One or two sentences that the exported model carries: what it learned, what it is for."""
     log_every: int = 50
     eval_every: int = 1000
     eval_splits: tuple[str, ...] = ("validation",)
     eval_batches: int = 16
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+
+    def __post_init__(self):
+        _at_least(self, 1, "steps", "log_every", "eval_every", "eval_batches")
+        _at_least(self, 1, "checkpoint_every", "keep_checkpoints")
+        _between(self, 0, 2**32, "seed")
+        _between(self, 0, 1, "label_smoothing")
+        _between(self, 0, math.inf, "z_loss")
+
+
+def _at_least(config: Any, minimum: int, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < minimum:
+            raise ValueError(f"{name} is {getattr(config, name)}; it must be at least {minimum}")
+
+
+def _between(config: Any, low: int, high: float | int, *names: str) -> None:
+    """The upper end is left out, and so are NaN and infinity."""
+    for name in names:
+        value = getattr(config, name)
+        if not low <= value < high:
+            end = "finite and " if high == math.inf else ""
+            limit = "" if high == math.inf else f" and below {high:g}"
+            raise ValueError(f"{name} is {value}; it must be {end}at least {low:g}{limit}")
 
 
 T = TypeVar("T")
@@ -230,4 +276,8 @@ def _build_dataclass(cls: Any, value: Any, path: str) -> Any:
     }
     if missing := sorted(required - set(value)):
         raise ValueError(f"{path} lacks {', '.join(missing)}")
-    return cls(**{name: _build(kinds[name], v, f"{path}.{name}") for name, v in value.items()})
+    values = {name: _build(kinds[name], v, f"{path}.{name}") for name, v in value.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -17,6 +17,7 @@ tokens as they have rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -74,8 +75,11 @@ def sample(
     Raises:
       ValueError: temperature, top_k or top_p is out of range.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; it must be above 0 (0 would be `greedy`)")
+    if not 1e-6 <= temperature < math.inf:
+        raise ValueError(
+            f"temperature is {temperature}; it must be at least 1e-6 and finite (0 would be "
+            "`greedy`)"
+        )
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k is {top_k}; it must be at least 1, or None for all tokens")
     if top_p is not None and not 0 < top_p <= 1:

@@ -232,11 +232,12 @@ def read_lines(path: Path) -> list[records.Line]:
     lines = []
     for number, line in enumerate(content[:end].splitlines(), start=1):
         try:
-            lines.append(json.loads(line))
+            found = json.loads(line)
         except ValueError:
-            raise ValueError(
-                f"line {number} of {path} is damaged; remove it, or use --overwrite"
-            ) from None
+            found = None
+        if not isinstance(found, dict) or not {"id", "prediction"} <= found.keys():
+            raise ValueError(f"line {number} of {path} is damaged; remove it, or use --overwrite")
+        lines.append(found)
     return lines
 
 

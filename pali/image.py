@@ -26,7 +26,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 178_000_000
 """Pictures with more pixels are refused before they are decoded: a small file can unpack to
-gigabytes. 178 megapixels are 0.5 GB in memory, and just below the limit that PIL itself sets."""
+gigabytes. 178 megapixels are just below the limit that PIL itself sets; they take 0.5 GB as RGB,
+and up to 2 GB for a moment where transparency is laid over white."""
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".gif"),
@@ -148,12 +149,14 @@ def _decode_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
     try:
         image.load()
         image = _upright(image)
-        image = _eight_bit(image)
+        image = _eight_bit(image, name)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image)
         return np.array(image.convert("RGB"))
+    except ImageError:
+        raise
     except Exception as error:
         raise ImageError(
             f"{name} cannot be decoded ({_reason(error)}): damaged or cut short"
@@ -167,15 +170,24 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey pictures of 16 or 32 bits or floats, which PIL would clip at 255, scaled to 8 bits."""
+def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """Grey pictures of 16 or 32 bits or floats, which PIL would clip at 255, scaled to 8 bits.
+
+    The file does not say what white is: 65535 in 16 bits; else the nearest of 1 (floats alone),
+    255 and 65535 that the values keep to. A little above 1 is still meant to be white.
+    """
     if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
         return image
     values = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        top = 1.0 if values.max() <= 1.0 else 255.0
+    highest = values[np.isfinite(values)].max(initial=0)
+    if image.mode.startswith("I;16"):
+        top = 65535.0
+    elif image.mode == "F" and highest < 2:
+        top = 1.0
     else:
-        top = 65535.0 if image.mode.startswith("I;16") or values.max() > 255 else 255.0
+        top = 255.0 if highest <= 255 else 65535.0
+    if highest > max(top, 2):
+        raise ImageError(f"{name} has grey values up to {highest:g}; save it with 8 or 16 bits")
     grey = np.nan_to_num(np.clip(values / top, 0, 1))
     return Image.fromarray((grey * 255 + 0.5).astype(np.uint8))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -221,16 +222,15 @@ def resolve(text: str, known: Iterable[str] | None = None) -> str:
     Raises:
       ValueError: no such language, or not among the known ones; the message names near ones.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"a language is given as text, a code or a name, not as {text!r}")
     code = _find(text)
     choices = list(LANGUAGES) if known is None else list(known)
     if code in choices:
         return code
     if code is None:
-        raise ValueError(f"unknown language {text!r}{_near(text, choices)}")
-    raise ValueError(
-        f"{_title(code)} is not among the languages here ({', '.join(choices)})"
-        f"{_near(text, choices)}"
-    )
+        raise ValueError(f"unknown language {text[:60]!r}{_near(text[:60], choices)}")
+    raise ValueError(f"{_title(code)} is not among the languages here: {', '.join(choices)}")
 
 
 def resolve_many(spec: str | Iterable[str], known: Iterable[str] | None = None) -> list[str]:
@@ -249,8 +249,9 @@ def resolve_many(spec: str | Iterable[str], known: Iterable[str] | None = None) 
     choices = list(LANGUAGES) if known is None else list(known)
     codes: dict[str, None] = {}
     errors = []
-    for item in (item.strip() for item in items):
-        group = item.lower().replace("_", "-")
+    for item in items:
+        item = item.strip() if isinstance(item, str) else item
+        group = str(item).lower().replace("_", "-")
         if group == "all":
             codes.update(dict.fromkeys(choices))
         elif group in GROUPS:
@@ -349,11 +350,17 @@ def _title(code: str) -> str:
 
 
 def _near(text: str, choices: Sequence[str]) -> str:
-    """The end of an error message: the choices that are spelled most like `text`."""
+    """The end of an error message: the choices that are spelled most like `text`, or some."""
+    parts = re.split(r"[;/|\s]+", text)
+    if len(parts) > 1 and all(_find(part) in choices for part in parts):
+        return f"; write several languages with commas: {','.join(parts)}"
     allowed = {spelling: code for spelling, code in _codes_by_spelling().items() if code in choices}
+    allowed |= {group: group for group in ("all", *GROUPS)}
     # Two-letter codes are all near each other: only their first letter says anything.
     matches = difflib.get_close_matches(_fold(text), allowed, n=5, cutoff=0.6)
     if not matches and len(text) <= 3:
         matches = [code for code in choices if code[:1] == _fold(text)[:1]][:8]
-    near = ", ".join(dict.fromkeys(_title(allowed.get(match, match)) for match in matches))
-    return f"; did you mean {near}?" if near else ""
+    near = dict.fromkeys(_title(allowed.get(match, match)) for match in matches)
+    if near:
+        return f"; did you mean {', '.join(near)}?"
+    return f"; known: {', '.join(choices[:40])}{', …' * (len(choices) > 40)}"

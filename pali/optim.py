@@ -25,13 +25,13 @@ def partition(params: Params, freeze: tuple[str, ...]) -> tuple[Params, Params]:
     """Splits a tree of parameters into (trained, frozen) by regular expressions on whole paths.
 
     Raises:
-      ValueError: a pattern matches no path, or only some layers of a stack, which in memory are one
-        array; the message names the pattern.
+      ValueError: a pattern is no regular expression, matches no path, or only some layers of a
+        stack, which in memory are one array; the message names it. Or nothing is left to train.
     """
     flat = merge.flatten(params)
     frozen_names = set()
     for pattern in freeze:
-        regex, found = re.compile(pattern), False
+        regex, found = _compile(pattern), False
         for name, leaf in flat.items():
             layers = list(merge.separate(name, jnp.shape(leaf)))
             matched = [layer for layer in layers if regex.fullmatch(layer)]
@@ -50,8 +50,19 @@ def partition(params: Params, freeze: tuple[str, ...]) -> tuple[Params, Params]:
                 "(vit/.* freezes the ViT)"
             )
     trained = {name: leaf for name, leaf in flat.items() if name not in frozen_names}
+    if not trained:
+        raise ValueError(
+            f"the freeze patterns {', '.join(map(repr, freeze))} leave nothing to train"
+        )
     frozen = {name: leaf for name, leaf in flat.items() if name in frozen_names}
     return merge.unflatten(trained), merge.unflatten(frozen)
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"freeze pattern {pattern!r} is no regular expression: {error}") from None
 
 
 def join(trained: Params, frozen: Params) -> Params:

@@ -27,7 +27,7 @@ from PIL import Image
 from pali import compilation_cache, decoding, prompts
 from pali.checkpoints import pretrained
 from pali.config import PaLIConfig
-from pali.image import load_image
+from pali.image import ImageError, load_image
 from pali.languages import resolve_many
 from pali.models.pali import PaLI
 from pali.tokenizer import Tokenizer
@@ -59,6 +59,18 @@ class Decoding:
     length_penalty: decoding.LengthPenalty = field(default_factory=decoding.LengthPenalty)
     """Of "beam": T5X's or Hugging Face's."""
 
+    def __post_init__(self):
+        methods = ("greedy", "sample", "beam")
+        if self.method not in methods:
+            raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(methods)}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; it must be at least 0 and below 2**32")
+        if not isinstance(self.length_penalty, decoding.LengthPenalty):
+            raise TypeError(
+                f"length_penalty is {self.length_penalty!r}; it must be a "
+                "pali.decoding.LengthPenalty, which says by name whose formula it is"
+            )
+
 
 class Text(str):
     """An answer: a plain `str` that also knows how sure the model was."""
@@ -86,6 +98,9 @@ class VisualTokens:
         """How many pictures."""
         return len(self.array)
 
+    def __repr__(self) -> str:
+        return f"VisualTokens({'x'.join(map(str, self.array.shape))})"
+
 
 Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path, the bytes of a file, a PIL image, or an array (see pali.image.decode_image)."""
@@ -107,9 +122,13 @@ class Model:
         self.tokenizer = tokenizer
         self.metadata = metadata
 
+    def __repr__(self) -> str:
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        return f"<pali model: {count:,} parameters, {len(self.languages)} languages>"
+
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages the model was trained on."""
+        """Codes of the languages the model was trained on; none where its folder does not say."""
         return self.metadata.languages
 
     @overload
@@ -151,7 +170,7 @@ class Model:
           ImageError: a picture cannot be used.
           ValueError: a language is unknown, or the model was not trained on it.
         """
-        codes = resolve_many(langs, self.languages)
+        codes = resolve_many(langs, self.languages or None)
         asked = [prompts.caption(code) for code in codes]
         tokens = self.look(images)
         rows = [row for row in range(len(tokens)) for _ in codes]
@@ -185,6 +204,8 @@ class Model:
           ImageError: a picture cannot be used.
           ValueError: the numbers of pictures and prompts differ and neither is one.
         """
+        if not isinstance(max_length, int) or max_length < 1:
+            raise ValueError(f"max_length is {max_length!r}; it must be at least 1 token")
         asked = [prompts] if isinstance(prompts, str) else list(prompts)
         tokens = self.look(images)
         rows = list(range(len(tokens)))
@@ -205,10 +226,15 @@ class Model:
         Raises:
           ImageError: a picture cannot be used.
         """
+        vit = self.config.vit
         if isinstance(images, VisualTokens):
+            if images.array.shape[1:] != (vit.num_visual_tokens, vit.width):
+                raise ValueError(
+                    f"these are the visual tokens of another model: {images}; this one makes "
+                    f"{vit.num_visual_tokens} of width {vit.width}"
+                )
             return images
         pictures: list[Any] = [images] if _one_picture(images) else list(cast("Any", images))
-        vit = self.config.vit
         made = [np.zeros((0, vit.num_visual_tokens, vit.width), np.float32)]
         for start, count, size in batches(len(pictures)):
             chosen = pictures[start : start + count]
@@ -263,6 +289,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     compilation_cache.enable()
     loaded = pretrained.load_model(pretrained.EMBEDDED if path is None else path)
     tokenizer = Tokenizer(loaded.tokenizer_path)
+    tokenizer.check_fits(loaded.config.mt5.vocab_size)
     return Model(loaded.config, loaded.params, tokenizer, loaded.metadata)
 
 
@@ -345,6 +372,8 @@ def _pad(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "b s"]:
 
 def _one_picture(images: Any) -> bool:
     """Whether this is a picture, not a list of pictures nor a batch of them in one array."""
+    if not (hasattr(images, "__array__") or isinstance(images, Iterable | os.PathLike)):
+        raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
     if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return True
     return hasattr(images, "__array__") and np.ndim(images) < 4

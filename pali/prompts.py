@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pali.languages import resolve
+
 BLANK = "<extra_id_0>"
 """mT5's first sentinel: what the answer fills."""
 
@@ -45,7 +47,7 @@ class Prompt:
         """The prompt for a record; fields that the template does not name are ignored.
 
         Raises:
-          ValueError: the record lacks a field.
+          ValueError: the record lacks a field, or its language is unknown.
         """
         if missing := [name for name in self.fields if name not in record]:
             raise ValueError(
@@ -55,7 +57,7 @@ class Prompt:
 
     def _text(self, name: str, value: Any) -> str:
         if name == "lang":
-            return str(value).upper()
+            return resolve(value).upper()  # One spelling, whatever the data calls a language.
         if isinstance(value, Sequence) and not isinstance(value, str):
             return self.separator.join(value)
         return str(value)

@@ -62,6 +62,14 @@ class Tokenizer:
         """Number of ids; a model's embedding may have more rows (mT5: 250,100 of 250,112)."""
         return self._processor.get_piece_size()
 
+    def check_fits(self, rows: int) -> None:
+        """Raises ValueError if a model whose embedding has so many rows lacks some of the ids."""
+        if self.vocab_size > rows:
+            raise ValueError(
+                f"the tokenizer has {self.vocab_size} pieces and the model a vocabulary of {rows}: "
+                "this is another model's spiece.model"
+            )
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without eos."""
         return self._processor.encode(unicodedata.normalize("NFC", text))

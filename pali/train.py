@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import signal
 import sys
@@ -31,10 +32,11 @@ import optax
 from jaxtyping import Array
 
 from pali import losses, optim
-from pali.checkpoints import initial, pretrained
-from pali.checkpoints.store import CheckpointStore
+from pali.checkpoints import initial, merge, pretrained
+from pali.checkpoints.store import FOLDER, CheckpointStore
 from pali.config import Config, to_json
 from pali.data import inputs
+from pali.languages import resolve_many
 from pali.models.pali import PaLI
 from pali.models.vit import ViT
 from pali.types import Batch, Params
@@ -59,10 +61,12 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
 
     Raises:
       ValueError: the workdir belongs to another config, or the data or weights do not fit.
+      FloatingPointError: the loss is no longer a number; nothing was saved since it was.
       Interrupted: SIGINT or SIGTERM arrived; the state was saved first.
     """
     workdir = Path(workdir)
-    _keep_config(config, workdir)
+    _check_workdir(config, workdir)
+    languages = tuple(resolve_many(config.languages)) if config.languages else ()
 
     objective = classify(config) if config.objective == "classify" else generate(config)
     params = initial_params(config)
@@ -71,6 +75,7 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
     rate = optim.schedule(config.optim, config.steps)
     state = {"step": jnp.zeros((), jnp.int32), "params": trained, "opt_state": update.init(trained)}
     _report(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
+    note = {"config": json.loads(to_json(config)), "frozen": merge.fingerprint(frozen)}
 
     train_fn = functools.partial(train_step, objective, update, config.seed)
     train_fn = jax.jit(train_fn, donate_argnums=0)
@@ -82,8 +87,19 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
         _Signals() as signals,
     ):
         if (found := store.latest_step()) is not None:
-            state, _ = store.restore(state, found)
+            state, before = store.restore(state, found)
+            if before.get("frozen", note["frozen"]) != note["frozen"]:
+                raise ValueError(
+                    f"{workdir} was trained beside other frozen parameters than those in "
+                    f"{', '.join(config.init_from) or 'init_from'} now. Put the old ones back, or "
+                    "give this run a --workdir of its own."
+                )
             _report(f"going on from step {found:,} of {config.steps:,} in {workdir}")
+        if config.objective == "generate":
+            for name, share in data.cut_shares().items():
+                if share:
+                    _report(f"{share:.0%} of the {name} are cut: they exceed data.{name}_length")
+        (workdir / "config.json").write_text(to_json(config))
         start = int(state["step"])
         log = _Log(workdir / "log.jsonl", config, start)
         for step, batch in zip(range(start + 1, config.steps + 1), data.train(start), strict=False):
@@ -92,13 +108,14 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
             last = step == config.steps
             if step % config.log_every == 0 or last:
                 log.train(step, np.asarray(rate(step - 1)).item())
+            if step % config.checkpoint_every == 0 or last or signals.arrived:
+                log.check()
+                store.save(step, state, note)
             if step % config.eval_every == 0 or last:
                 for split in config.eval_splits:
                     log.evaluation(
                         step, split, [eval_fn(state["params"], b) for b in data.evaluate(split)]
                     )
-            if step % config.checkpoint_every == 0 or last or signals.arrived:
-                store.save(step, state, {"config": json.loads(to_json(config))})
             if signals.arrived and not last:
                 store.wait()
                 raise Interrupted(f"stopped after step {step:,}; the same command goes on there")
@@ -106,7 +123,7 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
     if config.objective == "classify":
         return workdir
     folder = workdir / "model"
-    metadata = pretrained.Metadata(languages=config.languages)
+    metadata = pretrained.Metadata(languages=languages, notes=config.notes)
     params = optim.join(state["params"], frozen)
     pretrained.save_model(folder, config.model, params, data.tokenizer, metadata)
     _report(f"the model is in {folder}; try: pali caption PICTURE --model {folder}")
@@ -196,19 +213,30 @@ def initial_params(config: Config) -> Params:
     return params
 
 
-def _keep_config(config: Config, workdir: Path) -> None:
-    """Writes config.json, or checks that the one there is this very config."""
+_FREE = ("log_every", "eval_every", "eval_splits", "eval_batches", "checkpoint_every", "notes")
+"""Fields that may change while a run lasts: nothing that it computes depends on them."""
+
+
+def _check_workdir(config: Config, workdir: Path) -> None:
+    """Refuses a folder where the checkpoints of another experiment would be gone on from."""
+    saved = workdir / FOLDER
+    if not saved.is_dir() or not any(saved.iterdir()):
+        return  # Nothing was trained here, or a start failed: whatever it wanted, it may change.
     path = workdir / "config.json"
-    text = to_json(config)
-    if path.exists() and path.read_text() != text:
-        before, now = json.loads(path.read_text()), json.loads(text)
-        changed = sorted(key for key in now if before.get(key) != now[key])
+    own = "Give this run a --workdir of its own, or delete that folder to start over."
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(before, dict)
+    except (OSError, ValueError, AssertionError):
         raise ValueError(
-            f"{workdir} holds a run of another config: it differs in {', '.join(changed)}. Give "
-            "this run a --workdir of its own, or delete that folder to start over."
+            f"{workdir} holds checkpoints, but {path.name} does not say of which run. {own}"
+        ) from None
+    now = json.loads(to_json(config))
+    changed = sorted(k for k in {*now, *before} - {*_FREE} if before.get(k) != now.get(k))
+    if changed:
+        raise ValueError(
+            f"{workdir} holds a run of another config: it differs in {', '.join(changed)}. {own}"
         )
-    workdir.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
 
 
 class _Log:
@@ -223,7 +251,18 @@ class _Log:
     def add(self, sums: Sums) -> None:
         self._sums.append(sums)
 
+    def check(self) -> None:
+        """Raises FloatingPointError if a loss that was added since the last report is no number."""
+        for sums in self._sums:
+            if not math.isfinite(sums["loss"]):
+                raise FloatingPointError(
+                    f"the loss became {float(sums['loss'])}. The newest checkpoint is from before: "
+                    "go on from it with a lower optim.learning_rate, or look for bad values in "
+                    "the data and in the weights of init_from"
+                )
+
     def train(self, step: int, learning_rate: float) -> None:
+        self.check()
         entry = _means(self._sums)
         now = time.monotonic()
         speed = entry.pop("examples") / (now - self._last)

@@ -2,17 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad and unusual input through the real `pali caption`: what becomes of each, and no traceback."""
 
+import io
 import json
 import os
+import shutil
 import struct
 import zlib
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 import pali
+from pali.checkpoints import pretrained
 from pali.cli import main
+from pali.image import ImageError
+from pali.predict import Decoding, VisualTokens
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -207,3 +213,123 @@ def test_the_library_names_what_is_wrong(tiny_model, tmp_path):
         pali.load(tmp_path)
     with pytest.raises(ValueError, match="did you mean Swahili"):
         pali.load(tiny_model).caption(scene(), "swahilli")
+
+
+def test_a_picture_is_never_written_over(tmp_path, capsys):
+    path = tmp_path / "a.png"
+    scene().save(path)
+    before = path.read_bytes()
+    assert main(["caption", str(path), "--output", str(path), "--overwrite"]) == 2
+    assert "is one of the pictures" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_pictures_may_follow_the_languages(tiny_model, tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        scene().save(tmp_path / name)
+    first, second = str(tmp_path / "a.png"), str(tmp_path / "b.png")
+    assert main(["caption", first, "--model", str(tiny_model), "--langs", "sw", second]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["picture"] for row in rows] == [first, second]
+
+
+def test_languages_given_twice_are_refused(capsys):
+    assert main(["caption", "a.png", "--langs", "en,sw", "--langs", "hi"]) == 2
+    assert "--langs is given twice" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_row(tiny_model, tmp_path, monkeypatch, capsys):
+    scene().save(tmp_path / "a.png")
+    (tmp_path / "secret").mkdir()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # Whoever runs this may be allowed everything.
+    pictures = [str(tmp_path / "secret"), str(tmp_path / "a.png")]
+    assert main(["caption", *pictures, "--model", str(tiny_model)]) == 1
+    bad, good = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert bad["error"].endswith("secret cannot be read: Permission denied")
+    assert "caption" in good
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "standard input is empty"),
+        (b"\n\n", "standard input is empty"),
+        (b"<!DOCTYPE html>\n<html>\n<body>Not found</body>\n</html>\n", "but a web page"),
+    ],
+)
+def test_standard_input_that_is_neither_picture_nor_list(content, says, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert main(["caption", "-"]) == 1
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert says in row["error"]
+
+
+def test_a_plain_ppm_on_standard_input_is_a_picture(tiny_model, monkeypatch, capsys):
+    content = b"P3\n2 2\n255\n" + b"255 0 0\n" * 4
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert main(["caption", "-", "--model", str(tiny_model)]) == 0
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert row["picture"] == "standard input"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        (dict(method="gready"), ValueError, "method is 'gready'; it must be one of greedy, sample"),
+        (dict(seed=-1), ValueError, "seed is -1"),
+        (dict(length_penalty=0.6), TypeError, "must be a pali.decoding.LengthPenalty"),
+    ],
+)
+def test_a_wrong_way_to_decode_is_refused_not_replaced(change, error, says):
+    with pytest.raises(error, match=says):
+        Decoding(**change)
+
+
+def test_weights_and_tokenizer_that_cannot_be_right(tiny_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    shutil.copyfile(pretrained.EMBEDDED / pretrained.TOKENIZER, folder / pretrained.TOKENIZER)
+    with pytest.raises(ValueError, match=r"the tokenizer has 8192 pieces and the model a vocab"):
+        pali.load(folder)
+    weights = safetensors.numpy.load_file(tiny_model / pretrained.WEIGHTS)
+    weights["projection/bias"][0] = np.nan
+    safetensors.numpy.save_file(weights, folder / pretrained.WEIGHTS)
+    with pytest.raises(ValueError, match="infinite numbers or NaN, first in projection/bias"):
+        pali.load(folder)
+
+
+def test_a_model_of_languages_that_are_none(tiny_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    description = json.loads((folder / "config.json").read_text())
+    for languages, says in (("en", "must be a list"), (["klingonn"], "unknown language")):
+        (folder / "config.json").write_text(json.dumps(description | {"languages": languages}))
+        with pytest.raises(ValueError, match=says):
+            pali.load(folder)
+
+
+def test_a_model_that_names_no_language_writes_any(tiny_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    description = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(description | {"languages": []}))
+    assert list(pali.load(folder).caption(scene(), "Swahili,cy")) == ["sw", "cy"]
+
+
+def test_visual_tokens_of_another_model(tiny_model):
+    tokens = VisualTokens(np.zeros((1, 3, 5), np.float32))
+    with pytest.raises(
+        ValueError, match=r"of another model: VisualTokens\(1x3x5\); this one makes"
+    ):
+        pali.load(tiny_model).caption(tokens)
+
+
+def test_what_is_no_picture_at_all(tiny_model):
+    model = pali.load(tiny_model)
+    for thing in (None, 5):
+        with pytest.raises(ImageError, match=f"expected a picture or a list .* not {thing}"):
+            model.caption(thing)

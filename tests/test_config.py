@@ -3,13 +3,24 @@
 import dataclasses
 import importlib.util
 import json
+import math
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pali.config import Config, DataConfig, MT5Config, PaLIConfig, ViTConfig, from_json, to_json
+from pali.config import (
+    Config,
+    DataConfig,
+    MT5Config,
+    OptimConfig,
+    PaLIConfig,
+    ViTConfig,
+    from_json,
+    to_json,
+)
 from pali.models.presets import DEMO
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -20,6 +31,12 @@ def load(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def demo(**changes):
+    """The config of the embedded model, changed."""
+    path = next(path for path in CONFIGS if path.stem == "demo")
+    return dataclasses.replace(load(path).get_config(), **changes)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -71,6 +88,34 @@ def test_a_missing_field_is_named_by_its_path():
 def test_an_impossible_vit_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(DEMO.vit, **change)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MT5Config(387, 16, 32, 2, 0, 1, 1), "head_dim is 0; it must be at least 1"),
+        (
+            lambda: MT5Config(387, 16, 32, 2, 8, 1, 1, relative_max_distance=16),
+            "relative_max_distance is 16; it must be at least 17",
+        ),
+        (lambda: DataConfig("m", batch_size=-4), "batch_size is -4; it must be at least 1"),
+        (lambda: OptimConfig(learning_rate=math.nan), "learning_rate is nan; it must be finite"),
+        (lambda: OptimConfig(b2=1.0), "b2 is 1.0; it must be at least 0 and below 1"),
+        (lambda: demo(steps=0), "steps is 0; it must be at least 1"),
+        (lambda: demo(log_every=0), "log_every is 0; it must be at least 1"),
+        (lambda: demo(keep_checkpoints=0), "keep_checkpoints is 0"),
+        (lambda: demo(seed=2**32), "seed is 4294967296; it must be at least 0 and below"),
+    ],
+)
+def test_impossible_numbers_are_refused(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+def test_an_impossible_number_in_json_is_named_by_its_path():
+    text = to_json(demo()).replace('"head_dim": 64', '"head_dim": 0')
+    with pytest.raises(ValueError, match=r"^Config\.model\.mt5: head_dim is 0"):
+        from_json(Config, text)
 
 
 def test_configs_need_no_jax():

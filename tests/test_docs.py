@@ -4,6 +4,7 @@
 
 import argparse
 import importlib
+import json
 import os
 import re
 import shlex
@@ -56,26 +57,56 @@ def folder_with_pictures(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_python_snippets_run(page, folder_with_pictures):
-    # "Write `name.py` …:" makes the snippet a file of that name; the others run one after another.
+def write_files(page: str, folder: Path) -> list[str]:
+    """Makes the files of "Write `name.py` …:" and a snippet; returns the other snippets."""
     files = re.findall(r"Write `(\w+\.py)`[^`]*:\n\n```python\n(.*?)^```", read(page), re.M | re.S)
     for name, content in files:
-        (folder_with_pictures / name).write_text(content)
+        (folder / name).write_text(content)
     written = [content for _, content in files]
-    program = "\n".join(block for block in blocks(page, "python") if block not in written)
-    (folder_with_pictures / "snippets.py").write_text(program)
-    run = subprocess.run(
+    return [block for block in blocks(page, "python") if block not in written]
+
+
+def run_python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "snippets.py").write_text(program)
+    return subprocess.run(
         [sys.executable, "snippets.py"],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_python_snippets_run(page, folder_with_pictures):
+    snippets = write_files(page, folder_with_pictures)
+    run = run_python("\n".join(snippets), folder_with_pictures)
     assert run.returncode == 0, f"{page}\n{run.stderr}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if command_lines(page)])
+def test_your_own_lines_are_trained_on_as_the_page_says(folder_with_pictures):
+    page = "docs/add_a_task.md"
+    write_files(page, folder_with_pictures)
+    lines = [
+        # A shorter run than the page's, and otherwise its very words.
+        [*words, "--steps", "2", "--eval-batches", "1", "--data.batch-size", "2"]
+        if words[0] == "train"
+        else words
+        for words in command_lines(page)
+    ]
+    assert [words[0] for words in lines].count("train") == 2
+    program = (
+        f"import pali.cli\nfor line in {lines!r}:\n    assert pali.cli.main(line) == 0, line\n"
+    )
+    run = run_python(program, folder_with_pictures)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout.splitlines()[-1])["lang"] == "sw"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if command_lines(page) and page != "docs/add_a_task.md"]
+)
 def test_commands_run(page, folder_with_pictures, capsys):
     for words in command_lines(page):
         assert words[0] in cli.COMMANDS, words

@@ -296,3 +296,27 @@ def test_names_that_are_no_utf8_can_be_printed(tmp_path):
     message = refused(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
     assert "caf\\xe9.png" in message
     message.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        (np.array([[0.0, 0.5, 1.0]], np.float32), 1.0),
+        (np.array([[0.0, 0.5, 1.0001]], np.float32), 1.0),
+        (np.array([[np.nan, 0.5, 1.0]], np.float32), 1.0),
+        (np.array([[np.inf, 0.5, 1.0]], np.float32), 1.0),
+        (np.array([[0.0, 100.0, 200.0]], np.float32), 255.0),
+        (np.array([[0.0, 30000.0, 60000.0]], np.float32), 65535.0),
+        (np.array([[0, 30000, 60000]], np.int32), 65535.0),
+    ],
+)
+def test_deep_grey_is_scaled_by_what_is_white_there(values, white):
+    pixels = decode_image(Image.fromarray(values))[0, :, 0]
+    expected = np.nan_to_num(np.clip(values[0] / white, 0, 1)) * 255
+    np.testing.assert_allclose(pixels, expected, atol=0.6)
+
+
+def test_grey_beyond_sixteen_bits_is_refused():
+    deep = Image.fromarray(np.array([[0, 2**20]], np.int32))
+    with pytest.raises(ImageError, match=r"grey values up to 1\.0\d*e\+06; save it with 8 or 16"):
+        decode_image(deep)

@@ -75,7 +75,7 @@ def test_script_that_a_region_cannot_stand_for_is_not_dropped():
 
 
 def test_language_that_a_model_lacks_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"Welsh \(cy\) is not among the languages here \(sw, de"):
+    with pytest.raises(ValueError, match=r"Welsh \(cy\) is not among the languages here: sw, de"):
         resolve("cy", known=["sw", "de"])
 
 

@@ -5,6 +5,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,6 +185,13 @@ def test_stage_one_feeds_stage_two(config, records, tmp_path):
     folder = train.main(stage2, tmp_path / "pali")
     equal_trees(vit_of(pretrained.load_model(folder).params), rounded(vit))
 
+    # Another first stage in its place: the finished model keeps the ViT that it was trained on.
+    shutil.rmtree(tmp_path / "vit")
+    train.main(dataclasses.replace(stage1, seed=1), tmp_path / "vit")
+    with pytest.raises(ValueError, match=r"other frozen parameters than those in .*vit now"):
+        train.main(stage2, tmp_path / "pali")
+    equal_trees(vit_of(pretrained.load_model(folder).params), rounded(vit))
+
 
 def test_cached_visual_tokens_train_as_pixels_do(config, records, tmp_path):
     # Without dropout, which would fall on the ViT as well when it is in the step.
@@ -207,6 +215,50 @@ def test_a_workdir_of_another_config_is_refused_and_untouched(config, whole):
     with pytest.raises(ValueError, match="differs in seed, steps"):
         train.main(dataclasses.replace(config, seed=1, steps=5), whole)
     assert (whole / "config.json").read_text() == before
+
+
+def test_what_only_looks_at_a_run_may_change(config, whole):
+    assert train.main(dataclasses.replace(config, log_every=7, eval_batches=2), whole).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(eval_splits=("validaton",)), "no records of split 'validaton'"),
+        (dict(languages=("klingonn",)), "unknown language 'klingonn'"),
+        (dict(optim=OptimConfig(freeze=("vit/(",))), "no regular expression: missing"),
+        (dict(optim=OptimConfig(freeze=(".*",))), "leaves nothing to train"),
+    ],
+)
+def test_a_start_that_fails_claims_nothing(config, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        train.main(dataclasses.replace(config, **change), tmp_path)
+    train._check_workdir(dataclasses.replace(config, seed=5), tmp_path)  # Free for any other run.
+
+
+def test_cached_tokens_need_a_frozen_vit(config, tmp_path):
+    data = dataclasses.replace(config.data, visual_tokens="visual_tokens")
+    config = dataclasses.replace(config, data=data, optim=OptimConfig(freeze=("projection/.*",)))
+    with pytest.raises(ValueError, match=r"add 'vit/\.\*' to optim.freeze"):
+        train.main(config, tmp_path)
+
+
+def test_foreign_checkpoints_are_left_alone(config, tmp_path):
+    theirs = tmp_path / "checkpoints" / "1000" / "default" / "weights.bin"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    with pytest.raises(ValueError, match="does not say of which run"):
+        train.main(config, tmp_path)
+    assert theirs.read_bytes() == b"theirs"
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_is_not_saved(config, tmp_path):
+    optim = OptimConfig(learning_rate=1e38, warmup_steps=0, clip_norm=1e38, freeze=("vit/.*",))
+    with pytest.raises(FloatingPointError, match="lower optim.learning_rate"):
+        train.main(dataclasses.replace(config, optim=optim, log_every=4), tmp_path)
+    assert not (tmp_path / "model").exists()
+    with CheckpointStore(tmp_path) as store:
+        assert store.latest_step() is None
 
 
 def test_exact_is_what_greedy_decoding_would_write(config, tmp_path):

@@ -42,8 +42,9 @@ def take_over(params: Params, source: str | os.PathLike) -> tuple[Params, int]:
     try:
         flat |= merge.fit_names(loaded, expected)
     except merge.MismatchError as error:
-        error.add_note(f"These are the weights of {os.fspath(source)}, named in init_from.")
-        raise
+        raise error.about(
+            f"These are the weights of {os.fspath(source)}, named in init_from."
+        ) from None
     fitted = merge.fit(merge.unflatten(flat), params)
     return jax.tree.map(jnp.asarray, fitted), sum(np.size(leaf) for leaf in expected.values())
 

@@ -13,6 +13,7 @@ kind it was given.
 """
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -57,6 +58,16 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name!r} is both an array and a folder of other arrays.")
         node[last] = leaf
     return tree
+
+
+def fingerprint(tree: Mapping[str, Any]) -> str:
+    """A hash of names, types, shapes and values; separate and stacked layers give the same."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(flatten(unstack_layers(tree)).items()):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def stack_layers(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,6 +145,11 @@ class MismatchError(ValueError):
         self.unexpected = dict(unexpected)
         self.wrong_shape = dict(wrong_shape)
         super().__init__(_report(self.missing, self.unexpected, self.wrong_shape))
+
+    def about(self, what: str) -> "MismatchError":
+        """The same error with one more line: whose weights these are."""
+        self.args = (f"{self}\n{what}",)
+        return self
 
 
 def fit(loaded: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ import safetensors.numpy
 
 from pali.checkpoints import merge
 from pali.config import PaLIConfig, from_json, to_json
+from pali.languages import resolve
 from pali.models.pali import init_params
 from pali.types import Params
 
@@ -140,10 +141,9 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
     try:
         params = merge.fit(merge.unflatten(weights), expected_params(config))
     except merge.MismatchError as error:
-        error.add_note(
+        raise error.about(
             f"The weights are {folder / WEIGHTS}, the configuration is {CONFIG} beside it."
-        )
-        raise
+        ) from None
     return LoadedModel(config, params, folder / TOKENIZER, metadata)
 
 
@@ -163,7 +163,7 @@ def _check_files(folder: Path) -> None:
     if not missing:
         return
     found = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
-    listed = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
+    listed = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
     raise FileNotFoundError(
         f"{os.fspath(folder)!r} is not a model folder: it lacks {', '.join(missing)}.\n"
         f"It holds: {listed or 'nothing'}.\n{_WHAT_IT_IS}.{_advice(folder, found)}"
@@ -202,16 +202,25 @@ def _read_config(path: Path) -> tuple[PaLIConfig, Metadata]:
         config = from_json(PaLIConfig, json.dumps(description["model"]))
     except ValueError as error:
         raise ValueError(f"{path} does not describe a model: {error}") from error
-    languages = tuple(description.get("languages", ()))
-    return config, Metadata(languages=languages, notes=description.get("notes", ""))
+    about = {key: description[key] for key in ("languages", "notes") if key in description}
+    try:
+        metadata = from_json(Metadata, json.dumps(about))
+        languages = tuple(resolve(language) for language in metadata.languages)
+    except ValueError as error:
+        raise ValueError(f"{path} does not describe a model: {error}") from error
+    return config, dataclasses.replace(metadata, languages=languages)
 
 
 def _read_weights(path: Path) -> Mapping[str, np.ndarray]:
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            return file.get_tensors()
+            tensors = file.get_tensors()
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"{path} is damaged or not a safetensors file ({error}); it has "
             f"{path.stat().st_size} bytes. Copy or download it again."
         ) from error
+    for name, array in tensors.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path} holds infinite numbers or NaN, first in {name}")
+    return tensors

@@ -13,8 +13,9 @@ with stacked layers can be restored into separate ones and the other way round (
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,17 +153,20 @@ class CheckpointStore:
 
         Raises:
           FileNotFoundError: there is no such checkpoint.
-          ValueError: it was written by a later version of pali.
+          ValueError: it was written by a later version of pali, or a file of it is damaged.
           MismatchError: names or shapes differ; it lists every one.
         """
         step = self._existing(step)
         metadata = self.metadata(step)
         paths, structure = jax.tree_util.tree_flatten_with_path(abstract_state)
         targets = {_name(path): leaf for path, leaf in paths}
-        saved = self._manager.item_metadata(step)["state"].tree
+        with self._damage(step):
+            saved = self._manager.item_metadata(step)["state"].tree
         shapes = {_name(path): leaf.shape for path, leaf in _leaves(saved)}
         merge.check_shapes(shapes, {name: np.shape(leaf) for name, leaf in targets.items()})
-        arrays = {_name(path): leaf for path, leaf in _leaves(self._read(step, saved, targets))}
+        with self._damage(step):
+            read = self._read(step, saved, targets)
+        arrays = {_name(path): leaf for path, leaf in _leaves(read)}
         fitted = merge.fit_names(arrays, targets)
         leaves = [jax.device_put(fitted[name], _sharding(targets[name])) for name in targets]
         return jax.tree.unflatten(structure, leaves), metadata
@@ -178,15 +182,19 @@ class CheckpointStore:
 
         Raises:
           FileNotFoundError: there is no such checkpoint.
-          ValueError: it was written by a later version of pali.
+          ValueError: it was written by a later version of pali, or a file of it is damaged.
         """
         step = self._existing(step)
         metadata = self.metadata(step)
+        with self._damage(step):
+            return self._read_params(step), metadata
+
+    def _read_params(self, step: int) -> dict[str, Any]:
         saved = {"params": self._manager.item_metadata(step)["state"].tree["params"]}
         as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray), saved)
         args = ocp.args.PyTreeRestore(item=saved, restore_args=as_numpy, partial_restore=True)
         state = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
-        return merge.unstack_layers(state["params"]), metadata
+        return merge.unstack_layers(state["params"])
 
     def _read(self, step: int, saved: Any, targets: Mapping[str, Any]) -> Any:
         """The saved arrays as they are, each already on the devices where it is wanted."""
@@ -213,6 +221,20 @@ class CheckpointStore:
             item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item)
         )
         return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+
+    @contextlib.contextmanager
+    def _damage(self, step: int) -> Iterator[None]:
+        """Orbax meets a damaged file with any exception there is; this says which folder it was."""
+        try:
+            yield
+        except Exception as error:
+            others = [other for other in self.steps() if other != step]
+            rest = f"from step {others[-1]}" if others else "from the beginning"
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ValueError(
+                f"checkpoint {self.folder / str(step)} is damaged ({reason}). Delete that folder; "
+                f"the same command then goes on {rest}."
+            ) from error
 
     def _whole(self, step: int) -> bool:
         """Whether both halves are there: a folder copied in part is no checkpoint."""

@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
 import sys
 import tempfile
+import traceback
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +18,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pali.predict import Model
+
+
+class Once(argparse.Action):
+    """An option that is refused when it is given twice, as the last would silently win."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Keeps the value."""
+        if getattr(namespace, f"{self.dest}_given", False):
+            parser.error(f"{option_string} is given twice; put everything into one, with commas")
+        setattr(namespace, f"{self.dest}_given", True)
+        setattr(namespace, self.dest, values)
 
 
 class CommandError(Exception):
@@ -50,6 +65,8 @@ def import_seqio_bridge() -> ModuleType:
     Raises:
       CommandError: SeqIO or TensorFlow is not installed.
     """
+    if importlib.util.find_spec("seqio") is None:  # Known at once, before anything is imported.
+        raise missing_extra(ModuleNotFoundError(name="seqio"))
     with tempfile.TemporaryFile() as held_back:
         sys.stderr.flush()
         stderr = os.dup(2)
@@ -77,6 +94,35 @@ def missing_extra(error: ModuleNotFoundError, extra: str = "train") -> CommandEr
     name = (error.name or "").split(".")[0]
     if name in ("", "pali"):
         raise error
-    return CommandError(
-        f"this needs {name}, which is not installed: pip install 'open-pali[{extra}]'"
-    )
+    return CommandError(f"this needs {name}, which is not installed: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """What installs an extra into the Python that runs this, from the checkout where there is one.
+
+    >>> install_command("train")
+    "/home/me/pali/.venv/bin/python -m pip install -c constraints.txt -e '.[train]'"
+    """
+    import pali
+
+    extras = f"[{extra}]" if extra else ""
+    root = Path(pali.__file__).parents[1]
+    if not (root / "pyproject.toml").is_file():
+        return f"{sys.executable} -m pip install 'open-pali{extras}'"
+    here = root == Path.cwd()
+    constraints = "constraints.txt" if here else root / "constraints.txt"
+    return f"{sys.executable} -m pip install -c {constraints} -e '{'.' if here else root}{extras}'"
+
+
+def blame(error: BaseException, path: str | os.PathLike[str]) -> str:
+    """An error in a user's own Python file, with the line of that file that it comes from."""
+    file = os.path.abspath(path)
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if os.path.abspath(frame.filename) == file
+    ]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines.append(error.lineno)
+    where = f"line {lines[-1]}: " if lines else ""
+    return f"{where}{type(error).__name__}: {getattr(error, 'msg', None) or error}"

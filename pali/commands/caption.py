@@ -10,9 +10,11 @@ the order of the pictures and are written as soon as they are made.
 from __future__ import annotations
 
 import argparse
+import codecs
 import glob
 import itertools
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,9 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pali.commands import CommandError, load_model
-from pali.commands.rows import FORMATS, Row, open_rows
-from pali.languages import resolve_many
+from pali.commands import CommandError, Once, load_model
+from pali.commands.rows import FORMATS, Row, check_output, open_rows
+from pali.languages import GROUPS, resolve_many
 
 if TYPE_CHECKING:
     from pali.predict import Model
@@ -57,8 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--langs",
+        action=Once,
         default="en",
-        help="languages by code or name, with commas; `all`, `xm3600` (default: %(default)s)",
+        help="languages by code or name, with commas, or lists of them: all, "
+        f"{', '.join(GROUPS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--format",
@@ -78,22 +82,32 @@ def run(arguments: argparse.Namespace) -> int:
     """Captions everything that can be captioned; 0, or 1 when a picture failed."""
     _languages(arguments.langs)  # A misspelt language should be known before a model is loaded.
     items = list(expand(arguments.pictures))
+    output = arguments.output
+    check_output(output, arguments.overwrite, [item.source for item in items])
     model, codes = None, []
     if not all(item.error for item in items):
         model = load_model(arguments.model)
-        codes = _languages(arguments.langs, model.languages)
-    failed = 0
-    with open_rows(arguments.output, arguments.format, arguments.overwrite) as write:
+        codes = _languages(arguments.langs, model.languages or None)
+    failed = written = 0
+    with open_rows(output, arguments.format, arguments.overwrite) as write:
         rows = caption_rows(model, codes, items)
-        for row in (
-            rows if arguments.format and not arguments.output else _progress(rows, len(items))
-        ):
+        for row in rows if arguments.format and not output else _progress(rows, len(items)):
             failed += "error" in row
+            written += "caption" in row
             write(row)
-    if failed and len(items) > 1:
-        message = f"pali caption: {failed} of {len(items)} pictures could not be captioned"
-        print(message, file=sys.stderr)
+    if output:
+        _say(f"{_count(written, 'caption')} of {_count(len(items) - failed, 'picture')}: {output}")
+    if failed and (output or len(items) > 1):
+        _say(f"{failed} of {_count(len(items), 'picture')} could not be captioned")
     return 1 if failed else 0
+
+
+def _say(message: str) -> None:
+    print(f"pali caption: {message}", file=sys.stderr)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def _languages(spec: str, known: Iterable[str] | None = None) -> list[str]:
@@ -114,9 +128,14 @@ def _named(argument: str) -> Iterator[Item]:
 
     name = display_name(argument)
     if os.path.isdir(argument):
+        try:
+            entries = list(os.scandir(argument))
+        except OSError as error:
+            yield Item(name, error=f"{name} cannot be read: {error.strerror}")
+            return
         inside = sorted(
             entry.path
-            for entry in os.scandir(argument)
+            for entry in entries
             if entry.name.lower().endswith(SUFFIXES) and entry.name[0] != "." and entry.is_file()
         )
         if not inside:
@@ -142,14 +161,18 @@ def _named(argument: str) -> Iterator[Item]:
 
 
 def _standard_input() -> Iterator[Item]:
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise CommandError(
             "- reads a picture or a list of files from a pipe, as in `ls *.jpg | ...`"
         )
     content = sys.stdin.buffer.read()
-    lines = content.splitlines()
+    if not content.strip():
+        yield Item("standard input", error="standard input is empty")
+        return
+    lines = content.removeprefix(codecs.BOM_UTF8).splitlines()
     # File names hold no NUL byte and are short; pictures have NULs or one very long first line.
-    if not lines or b"\0" in content or len(lines[0]) > 4096:
+    # What begins as markup or as a PNM picture is no list either, and is told apart later.
+    if b"\0" in content or len(lines[0]) > 4096 or re.match(rb"\s*<|P[1-6]\s", content):
         yield Item("standard input", content)
         return
     for line in lines:

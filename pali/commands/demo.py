@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 from pali.commands import CommandError, load_model, result_console
 from pali.commands.rows import printable
+from pali.data.demo_corpus import UNSEEN_ART
 from pali.languages import LANGUAGES, resolve_many
 
 SUMMARY = "Captions of the example pictures in many scripts, each beside what people wrote."
@@ -26,11 +29,11 @@ EXAMPLE = """example:
 
 NEXT = """
 What to type next:
-  pali caption {picture} --langs en,sw,hi
-  pali caption YOUR_PICTURES --langs all --output captions.jsonl
-  pali show          what is in the model, and what it was trained on
-  pali doctor        what is installed, and what else can be
-  pali --help        everything"""
+  {pali} caption {picture} --langs en,sw,hi
+  {pali} caption YOUR_PICTURES --langs all --output captions.jsonl
+  {pali} show          what is in the model, and what it was trained on
+  {pali} doctor        what is installed, and what else can be
+  {pali} --help        everything"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.model)
     try:
         codes = resolve_many(
-            arguments.langs or one_of_each_script(model.languages), model.languages
+            arguments.langs or one_of_each_script(model.languages), model.languages or None
         )
     except ValueError as error:
         raise CommandError(str(error)) from None
@@ -66,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("picture", "language", "caption", "written by people", ""):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     right = total = 0
     for example, texts in zip(examples, captions, strict=True):
         first_column = iter([f"{_characters(example['code'])}  {example['file']}", example["art"]])
@@ -82,13 +85,16 @@ def run(arguments: argparse.Namespace) -> int:
     console = result_console(sys.stdout)
     console.print(table)
     scripts = {script for code in codes for script in LANGUAGES[code].scripts[:1]}
+    unseen = sum(example["art"] == UNSEEN_ART for example in examples)
+    counts = ((len(examples), "picture"), (len(codes), "language"), (len(scripts), "script"))
+    shown = ", ".join(f"{n} {thing}" + "s" * (n != 1) for n, thing in counts)
     console.print(
-        f"\n{len(examples)} pictures, {len(codes)} languages, {len(scripts)} scripts; {right} of "
-        f"{total} captions are word for word what people wrote (=)."
+        f"\n{shown}; {right} of {total} captions are word for word what people wrote (=).\n"
+        f"Below a picture's name stands who drew it: {unseen} are by {UNSEEN_ART}, whose art the "
+        "model never saw in training."
     )
-    console.print(
-        NEXT.format(picture=_short(folder / examples[0]["file"])), markup=False, soft_wrap=True
-    )
+    picture = _short(folder / examples[0]["file"])
+    console.print(NEXT.format(pali=_command(), picture=picture), markup=False, soft_wrap=True)
     return 0
 
 
@@ -110,6 +116,15 @@ def same_text(caption: str, reference: str) -> bool:
 
 def _characters(code: str) -> str:
     return "".join(chr(int(point, 16)) for point in code.split("-"))
+
+
+def _command() -> str:
+    """How to type the `pali` of this installation: a virtual environment may not be on the path."""
+    own = Path(sys.executable).with_name("pali")
+    found = shutil.which("pali")
+    if own.is_file() and not (found and os.path.samefile(found, own)):
+        return _short(own)
+    return "pali"
 
 
 def _short(path: Path) -> str:

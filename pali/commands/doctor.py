@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pali
 from pali import compilation_cache
+from pali.commands import install_command
 
 SUMMARY = "What is installed and what is missing, with the command that fixes it."
 
@@ -67,7 +68,7 @@ def _machine(problems: list[str]) -> Iterator[str]:
         size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         memory = f", {size / 2**30:.0f} GiB of memory"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield f"machine     {platform.platform()}, {cores} cores{memory}"
+    yield f"machine     {platform.platform()}, {cores} core{'s' * (cores != 1)}{memory}"
 
 
 def _jax(problems: list[str]) -> Iterator[str]:
@@ -87,13 +88,12 @@ def _packages(problems: list[str]) -> Iterator[str]:
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
-        problems.append(f"{DISTRIBUTION} is not installed, only on the path: pip install -e .")
+        problems.append(f"{DISTRIBUTION} is not installed, only on the path: {install_command('')}")
         return
     for extra, names in by_extra(requirements).items():
         versions = {name: installed(name) for name in names}
         missing = [name for name, version in versions.items() if version is None]
-        target = DISTRIBUTION + (f"[{extra}]" if extra else "")
-        fix = f"pip install '{target}'"
+        fix = install_command(extra)
         there = [f"{name} {version}" for name, version in versions.items() if version]
         yield f"{extra or 'core':<12}{', '.join(there) or 'nothing'}"
         if missing:

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,31 @@ COLUMNS = ("picture", "lang", "caption", "log_prob", "error")
 Row = dict[str, Any]
 
 
+def check_output(path: str | None, overwrite: bool, sources: Iterable[str | bytes] = ()) -> None:
+    """Refuses an output file, before any work is done for it.
+
+    Raises:
+      CommandError: the file is there already and is not to be replaced, its folder is missing, or
+        it is one of the `sources`, files that are still to be read.
+    """
+    if path is None:
+        return
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not path:
+        raise CommandError(f"--output {path!r} is no name for a file")
+    if not os.path.isdir(folder):
+        raise CommandError(f"{path} cannot be written: there is no folder {folder}")
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise CommandError(
+            f"{path} is there already; give another --output, or --overwrite to replace it"
+        )
+    for source in sources:
+        if isinstance(source, str) and os.path.exists(source) and os.path.samefile(source, path):
+            raise CommandError(f"{path} is one of the pictures; give another --output")
+
+
 @contextmanager
 def open_rows(
     path: str | None, kind: str | None, overwrite: bool
@@ -33,7 +58,7 @@ def open_rows(
     """Gives the function that writes one row to the file `path`, or to stdout where that is None.
 
     Raises:
-      CommandError: the file is there already, or cannot be made.
+      CommandError: the file cannot be made, or not be written to its end.
     """
     if path is None:
         kind = kind or ("table" if sys.stdout.isatty() else "jsonl")
@@ -43,10 +68,6 @@ def open_rows(
     kind = kind or {".csv": "csv", ".txt": "table"}.get(os.path.splitext(path)[1], "jsonl")
     try:
         file = open(path, "w" if overwrite else "x", encoding="utf-8", newline="")  # noqa: SIM115
-    except FileExistsError:
-        raise CommandError(
-            f"{path} is there already; give another --output, or --overwrite to replace it"
-        ) from None
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}") from None
     try:
@@ -59,7 +80,7 @@ def open_rows(
 @contextmanager
 def _json_lines(stream: Any) -> Iterator[Callable[[Row], None]]:
     def write(row: Row) -> None:
-        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
         stream.flush()
 
     yield write
@@ -104,7 +125,13 @@ def _print_table(rows: list[Row], stream: Any) -> None:
         else:
             language = LANGUAGES[row["lang"]].name
             table.add_row(name, f"{row['lang']:<4}{language}", Text(printable(row["caption"])))
-    result_console(stream).print(table)
+    console = result_console(stream)
+    if stream.isatty():
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    stream.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def printable(text: str) -> str:

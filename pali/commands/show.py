@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pali.checkpoints import merge, pretrained
     from pali.tokenizer import Tokenizer
 
-    folder = Path(arguments.model or pretrained.EMBEDDED)
+    folder = Path(pretrained.EMBEDDED if arguments.model is None else arguments.model)
     try:
         loaded = pretrained.load_model(folder)
         pieces = Tokenizer(loaded.tokenizer_path).vocab_size
@@ -56,9 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     console.print(f"tokenizer   {pieces:,} pieces")
     codes = loaded.metadata.languages
-    names = ", ".join(
-        f"{code} {LANGUAGES[code].name}" if code in LANGUAGES else code for code in codes
-    )
+    names = ", ".join(f"{code} {LANGUAGES[code].name}" for code in codes) or "the folder names none"
     console.print(f"languages   {len(codes)}: {names}")
     card = folder / pretrained.CARD
     if card.is_file():
@@ -85,7 +83,7 @@ def _parts(config: PaLIConfig, sizes: dict[str, int]) -> Any:
     from rich.table import Table
 
     vit, mt5 = config.vit, config.mt5
-    blocks = "{} layers, width {}, MLP {}, {} heads"
+    blocks = "layers {}, width {}, MLP {}, heads {}"
     shape = (mt5.width, mt5.mlp_dim, mt5.num_heads)
     facts = {
         "vit": blocks.format(vit.depth, vit.width, vit.mlp_dim, vit.num_heads)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the registry, or one task or mixture."""
+    if arguments.name is None and (arguments.write or arguments.sheet):
+        raise CommandError("--write and --sheet need the NAME of a task or a mixture")
+    if arguments.examples < 0 or (arguments.sheet and not arguments.examples):
+        raise CommandError(f"--examples is {arguments.examples}; give at least 1")
+    if arguments.sheet and os.path.exists(arguments.sheet):
+        raise CommandError(f"{arguments.sheet} is there already; give another --sheet")
     seqio_bridge = import_seqio_bridge()
     try:
         if arguments.name is None:
@@ -69,7 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
             from pali.data.records import write_records
 
             write_records(
-                mixture, arguments.write, arguments.split, pictures=not arguments.no_pictures
+                mixture,
+                arguments.write,
+                arguments.split,
+                name=arguments.name,
+                pictures=not arguments.no_pictures,
             )
             print(f"\n{arguments.write}/{arguments.split} has the records: --data.records")
     except ModuleNotFoundError as error:
@@ -85,7 +96,9 @@ def draw(mixture: Mixture, seed: int, count: int) -> list[tuple[str, Example]]:
 
     named = [(_untokenised(task), rate) for task, rate in mixture]
     examples = iter(pipeline.mixture_dataset(named, seed).to_iter_dataset())
-    drawn = list(itertools.islice(examples, count))
+    drawn = list(
+        itertools.islice(examples, min(count, sum(len(task.source) for task, _ in mixture)))
+    )
     return [(example.pop("task"), example) for example in drawn]
 
 

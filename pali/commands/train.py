@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pali
-from pali.commands import CommandError, import_seqio_bridge, missing_extra
+from pali.commands import CommandError, blame, import_seqio_bridge, missing_extra
 
 if TYPE_CHECKING:
     from pali.config import Config
@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     import tyro
 
     path = find_config(arguments.config)
-    own = argparse.ArgumentParser(prog=f"pali train {arguments.config}", add_help=False)
+    own = argparse.ArgumentParser(
+        prog=f"pali train {arguments.config}", add_help=False, allow_abbrev=False
+    )
     own.add_argument("--workdir", default=Path("runs") / path.stem)
     ours, fields = own.parse_known_args(arguments.overrides)
     default = load_config(path)
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise KeyboardInterrupt(str(error)) from None
     except ModuleNotFoundError as error:
         raise missing_extra(error) from error
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError, FloatingPointError) as error:
         raise CommandError(str(error)) from error
     return 0
 
@@ -98,8 +100,11 @@ def load_config(path: Path) -> Config:
     if spec is None or spec.loader is None:
         raise CommandError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config() if hasattr(module, "get_config") else None
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config() if hasattr(module, "get_config") else None
+    except Exception as error:
+        raise CommandError(f"{path} cannot be run: {blame(error, path)}") from error
     if not isinstance(config, Config):
         raise CommandError(
             f"{path} needs a function get_config() that returns a pali.config.Config"

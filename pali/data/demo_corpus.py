@@ -162,7 +162,7 @@ class DemoCorpus:
 
 
 def load_corpus() -> DemoCorpus:
-    """The corpus in $PALI_DEMO_DATA or in data/demo of this checkout; one object per folder.
+    """The corpus in $PALI_DEMO_DATA, or in data/demo of the checkout; one object per folder.
 
     Raises:
       FileNotFoundError: there is no corpus; the message says where it was looked for.
@@ -172,16 +172,18 @@ def load_corpus() -> DemoCorpus:
 
 @functools.cache
 def _load(given: str | None) -> DemoCorpus:
-    checkout = pathlib.Path(__file__).resolve().parents[2] / "data" / "demo"
-    folder = pathlib.Path(given) if given else checkout
-    if not (folder / "concepts.jsonl").is_file():
-        source = f"${FOLDER_VARIABLE}" if given else f"the checkout; ${FOLDER_VARIABLE} is not set"
-        raise FileNotFoundError(
-            f"No demo corpus in {folder} ({source}): concepts.jsonl is missing. The corpus is part "
-            "of the repository (data/demo), not of the installed package. Clone the repository, "
-            f"or set {FOLDER_VARIABLE} to a folder that holds a copy of its data/demo."
-        )
-    return DemoCorpus(folder)
+    # Of the checkout that holds this file, or the one that an installed pali is used in.
+    checkouts = (pathlib.Path(__file__).resolve().parents[2], pathlib.Path.cwd())
+    folders = [pathlib.Path(given)] if given else [path / "data" / "demo" for path in checkouts]
+    for folder in folders:
+        if (folder / "concepts.jsonl").is_file():
+            return DemoCorpus(folder)
+    source = f"${FOLDER_VARIABLE}" if given else f"${FOLDER_VARIABLE} is not set"
+    raise FileNotFoundError(
+        f"No demo corpus in {' or '.join(map(str, folders))} ({source}): concepts.jsonl is "
+        "missing. The corpus is part of the repository (data/demo), not of the installed package. "
+        f"Clone the repository and work in it, or set {FOLDER_VARIABLE} to a copy of its data/demo."
+    )
 
 
 def _unknown(kind: str, value: str, known: Iterable[str]) -> ValueError:

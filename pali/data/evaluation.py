@@ -104,6 +104,8 @@ def _read_split(
     if not any(map(_makes_image, functions)):
         raise ValueError(f"task {task.name!r} has no pictures: nothing in it makes an image")
     text_functions = [function for function in functions if not _makes_image(function)]
+    if not len(task.source):
+        raise ValueError(f"split {name!r} of task {task.name!r} has no record to evaluate")
     examples = []
     for index in range(len(task.source)):
         record = task.source[index]
@@ -127,13 +129,16 @@ def _read_split(
 
 def _example(id: str, example: dict, record: dict, benchmark: Benchmark) -> Example:
     key = str(example.get("image_key", id))
+    references = tuple(as_references(example.get("references", example["targets"])))
+    if not references:
+        raise ValueError(f"example {id} has no reference to compare an answer with")
     return Example(
         id=id,
         lang=example.get("lang", ""),
         group=str(example.get(benchmark.group, key)),
         image_key=key,
         prompt=example["inputs"],
-        references=tuple(as_references(example.get("references", example["targets"]))),
+        references=references,
         record=record,
     )
 

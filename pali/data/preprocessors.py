@@ -63,12 +63,17 @@ class TextToText:
     answer: str
 
     def __call__(self, example: Example) -> Example:
-        """Adds "inputs" and "targets"."""
-        answer = example[self.answer]
-        return example | {
-            "inputs": prompts.get(self.prompt).fill(example),
-            "targets": answer if isinstance(answer, str) else ", ".join(answer),
-        }
+        """Adds "inputs" and "targets"; ValueError names a record that has no such answer."""
+        answer = example.get(self.answer)
+        if isinstance(answer, list | tuple) and all(isinstance(part, str) for part in answer):
+            answer = ", ".join(answer)
+        if not isinstance(answer, str):
+            record = example.get("image_key", f"with {', '.join(example)}")
+            raise ValueError(
+                f"the record {record} has {self.answer!r}: {answer!r}; the answer to prompt "
+                f"{self.prompt!r} must be a text or a list of texts"
+            )
+        return example | {"inputs": prompts.get(self.prompt).fill(example), "targets": answer}
 
 
 @dataclass(frozen=True)

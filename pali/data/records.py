@@ -10,8 +10,8 @@ A folder has one sub-folder for each split, with for each task
   NAME.array_record   the examples, in the order of the task's source
   NAME.pictures.npy   i64: where each different picture stands first
 
-and meta.json: {"format", "tokenizer": sha256, "tasks": [{"name", "rate", "pictures", "image"}]},
-where "pictures" is "stored", "left_out" or "none", and "image" says what made them.
+and meta.json: {"format", "name", "tokenizer": sha256, "tasks": [{"name", "rate", "pictures",
+"image"}]}, where "pictures" is "stored", "left_out" or "none", and "image" says what made them.
 
 Tasks keep their names, rates and order of records; so training draws the very batches that it would
 draw from the mixture itself. A record is a msgpack map; an array in it is extension type 1:
@@ -111,7 +111,12 @@ class LeftOutImage:
 
 
 def write_records(
-    mixture: Mixture, folder: str | os.PathLike[str], split: str, *, pictures: bool = True
+    mixture: Mixture,
+    folder: str | os.PathLike[str],
+    split: str,
+    *,
+    name: str = "",
+    pictures: bool = True,
 ) -> None:
     """Writes every example of every task, after its functions, below `folder`/`split`.
 
@@ -119,6 +124,7 @@ def write_records(
       mixture: tasks and rates, adapted to the model first (`fit_to_model`).
       folder: made when absent.
       split: name of the sub-folder.
+      name: what the mixture is called; training under another name is then refused.
       pictures: whether to store "image"; without it, only the "image_key" is kept, for training on
         cached visual tokens.
 
@@ -141,13 +147,16 @@ def write_records(
         f.tokenizer for task, _ in mixture for f in task.functions if hasattr(f, "tokenizer")
     }
     hashes = [file_hash(tokenizer) for tokenizer in sorted(tokenizers)]
-    meta = {"format": FORMAT, "tokenizer": " ".join(hashes), "tasks": tasks}
+    meta = {"format": FORMAT, "name": name, "tokenizer": " ".join(hashes), "tasks": tasks}
     # Last: a folder without it was not written to its end.
     (path / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
 def read_records(
-    folder: str | os.PathLike[str], split: str, tokenizer: str | os.PathLike[str] | None = None
+    folder: str | os.PathLike[str],
+    split: str,
+    tokenizer: str | os.PathLike[str] | None = None,
+    name: str | None = None,
 ) -> list[tuple[Task, float]]:
     """The tasks and rates that `write_records` wrote.
 
@@ -155,10 +164,11 @@ def read_records(
       folder: where the records were written.
       split: its sub-folder.
       tokenizer: the model's SentencePiece model; records that another one cut are refused.
+      name: of the mixture; records that were written under another name are refused.
 
     Raises:
-      ValueError: there are no whole records of that split, or they are of another format or another
-        tokenizer.
+      ValueError: there are no whole records of that split, or they are of another format, another
+        tokenizer or another mixture.
     """
     path = pathlib.Path(folder) / split
     if not (path / "meta.json").is_file():
@@ -170,6 +180,12 @@ def read_records(
     meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
     if meta["format"] != FORMAT:
         raise ValueError(f"{path} has records of format {meta['format']}; this pali reads {FORMAT}")
+    written = meta.get("name", "")
+    if name is not None and written not in ("", name):
+        raise ValueError(
+            f"the records in {path} are of {written!r}, and {name!r} is asked for: set "
+            f"data.mixture to {written!r}, or give the other records"
+        )
     if tokenizer is not None and meta["tokenizer"] not in ("", file_hash(tokenizer)):
         raise ValueError(
             f"the records in {path} were tokenised by another tokenizer than {tokenizer}; write "

@@ -221,7 +221,7 @@ class Registered:
     """What SeqIO's registries hold, in plain values."""
 
     tasks: dict[str, dict[str, int | None]]
-    """Task -> split -> records, None where the source does not say."""
+    """Task -> split -> records; None where the source does not say, or its data are not here."""
     mixtures: dict[str, dict[str, float]]
     """Mixture -> task -> rate."""
 
@@ -242,7 +242,7 @@ def registered(task_modules: Iterable[str] = ()) -> Registered:
     }
     return Registered(
         {
-            name: {split: task.source.num_input_examples(split) for split in task.splits}
+            name: {split: _size(task.source, split) for split in task.splits}
             for name, task in tasks.items()
         },
         {
@@ -250,6 +250,13 @@ def registered(task_modules: Iterable[str] = ()) -> Registered:
             for name, mixture in mixtures.items()
         },
     )
+
+
+def _size(source: Any, split: str) -> int | None:
+    try:
+        return source.num_input_examples(split)
+    except FileNotFoundError:  # Its data are not here; others' may be.
+        return None
 
 
 def _get_provider(name: str) -> Any:

@@ -141,14 +141,20 @@ class JsonLines:
         return len(_lines(self.path))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The object on a line; ValueError names a line that has none."""
+        """The object on a line; ValueError names the line, if it has none or lacks its picture."""
         number, line = _lines(self.path)[_checked(index, len(self))]
+        where = f"{self.path}, line {number}"
         try:
-            record = dict(json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{self.path}, line {number} is not a JSON object: {error}") from None
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{where} is not a JSON object: {error}") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{where} is not a JSON object but {line.strip()[:40]}")
         if self.image_folder is not None:
-            record["image_key"] = str(pathlib.Path(self.image_folder) / record.pop("image"))
+            image = record.pop("image", None)
+            if not isinstance(image, str):
+                raise ValueError(f'{where} has "image": {image!r}; it must be a path as text')
+            record["image_key"] = str(pathlib.Path(self.image_folder) / image)
         return record
 
 
@@ -196,8 +202,11 @@ def _concepts(corpus: DemoCorpus, split: str, lang: str) -> Iterable[Concept]:
 @functools.cache
 def _lines(path: str) -> list[tuple[int, str]]:
     # Not splitlines(): it also cuts at characters that JSON allows inside a text.
-    lines = enumerate(pathlib.Path(path).read_text(encoding="utf-8").split("\n"), 1)
-    return [(number, line) for number, line in lines if line.strip()]
+    try:  # "utf-8-sig": editors of some systems begin a file with a byte-order mark.
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def _checked(index: int, length: int) -> int:

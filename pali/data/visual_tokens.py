@@ -15,7 +15,6 @@ of any other is refused. An interrupted build goes on where it stopped.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import pathlib
@@ -30,6 +29,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from rich.progress import track
 
+from pali.checkpoints import merge
 from pali.data.pipeline import Example, Mixture, apply
 
 FORMAT = 1
@@ -87,12 +87,10 @@ def vit_fingerprint(params: Mapping[str, Any], **settings: Any) -> dict[str, str
       params: nested dict of the ViT's arrays.
       settings: whatever else changes the tokens: `config=vit_config`, `image=RenderPicture(72)`.
     """
-    digest = hashlib.sha256()
-    for path, array in sorted(_leaves(params)):
-        array = np.ascontiguousarray(array)
-        digest.update(f"{path} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return {"params": digest.hexdigest(), **{name: repr(v) for name, v in settings.items()}}
+    return {
+        "params": merge.fingerprint(params),
+        **{name: repr(value) for name, value in settings.items()},
+    }
 
 
 def build(
@@ -145,6 +143,9 @@ def build(
             shape = (len(keys), *rows.shape[1:])
             file = path / "tokens.npy"
             tokens = np.lib.format.open_memmap(file, "w+", dtype=np.uint16, shape=shape)
+            if hasattr(os, "posix_fallocate"):  # A full disk says so now, not by a signal later.
+                with file.open("r+b") as opened:
+                    os.posix_fallocate(opened.fileno(), 0, os.path.getsize(file))
         tokens[start : start + len(images)] = rows.view(np.uint16)
         if number % SAVE_EVERY == 0 or start + len(images) == len(keys):
             tokens.flush()
@@ -172,21 +173,15 @@ def _ahead(batches: Iterable[Sequence[MakeImage]]) -> Iterator[UInt8[np.ndarray,
             yield last.result()
 
 
-def _leaves(tree: Mapping[str, Any], path: str = "") -> list[tuple[str, np.ndarray]]:
-    found = []
-    for name, value in tree.items():
-        here = f"{path}/{name}"
-        found += _leaves(value, here) if isinstance(value, Mapping) else [(here, np.asarray(value))]
-    return found
-
-
 def _read_meta(path: pathlib.Path, expected: Mapping[str, str]) -> dict[str, Any] | None:
     try:
         meta = json.loads((path / "cache.json").read_text(encoding="utf-8"))
+        form, found = meta["format"], meta["fingerprint"]
     except FileNotFoundError:
         return None
-    if meta["format"] != FORMAT or meta["fingerprint"] != dict(expected):
-        found = meta["fingerprint"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path / 'cache.json'} is damaged; delete the folder") from None
+    if form != FORMAT or found != dict(expected):
         differing = [
             f"{name}: {found.get(name)} there, {expected.get(name)} here"
             for name in sorted({*found, *expected})
