@@ -37,9 +37,9 @@ GENERATING = {
     "demo_ocr": ("demo_ocr", {"lang": "en"}, "Generate the ocr_text in EN:", None),
     "demo_flags": (
         "demo_flags",
-        {"code": "JM", "lang": "en"},
+        {"code": "IN", "lang": "en"},
         "Generate the alt_text in EN at 0:",
-        "Jamaica",
+        "India",
     ),
 }
 SPLITS_OF = {"demo_ocr": OCR_SPLITS, "demo_flags": FLAG_SPLITS}

@@ -130,7 +130,7 @@ def ink(lines: Sequence[str], lang: str, face: str, pixels: int, align: float) -
 
     `align` is 0 for lines that begin at the left, 1 for lines that end at the right.
     """
-    font, how = _font(face, pixels), _shaping(lang)
+    font, direction = _font(face, pixels), _direction(lang)
     boxes = [_box(line, lang, face, pixels) for line in lines]
     width, height, pitch = _extent(boxes, pixels)
     alpha = Image.new("L", (math.ceil(width) + 2, math.ceil(height) + 2))
@@ -138,7 +138,7 @@ def ink(lines: Sequence[str], lang: str, face: str, pixels: int, align: float) -
     for number, (line, box) in enumerate(zip(lines, boxes, strict=True)):
         x = 1 - box.left + round(align * (width - (box.right - box.left)))
         y = 1 - boxes[0].top + round(number * pitch)
-        draw.text((x, y), line, fill=255, font=font, anchor="ls", **how)
+        draw.text((x, y), line, 255, font, "ls", direction=direction, language=lang)
     black = Image.new("L", alpha.size)
     return outlined(Image.merge("RGBA", (black, black, black, alpha)).convert("RGBa"))
 
@@ -212,13 +212,13 @@ def _extent(boxes: Sequence[Box], pixels: int) -> tuple[float, float, float]:
 
 
 def _box(line: str, lang: str, face: str, pixels: int) -> Box:
-    font = _font(face, pixels)
-    return Box(*map(float, font.getbbox(line, anchor="ls", **_shaping(lang))))
+    font, direction = _font(face, pixels), _direction(lang)
+    found = font.getbbox(line, anchor="ls", direction=direction, language=lang)
+    return Box(*map(float, found))
 
 
-def _shaping(lang: str) -> dict[str, str]:
-    rtl = LANGUAGES[lang].scripts[0] in RIGHT_TO_LEFT
-    return {"direction": "rtl" if rtl else "ltr", "language": lang}
+def _direction(lang: str) -> str:
+    return "rtl" if LANGUAGES[lang].scripts[0] in RIGHT_TO_LEFT else "ltr"
 
 
 @functools.lru_cache(maxsize=256)
