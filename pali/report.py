@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from pali.data.benchmarks import BENCHMARKS
-from pali.data.sources import SPLITS
 from pali.languages import LANGUAGES
 from pali.metrics.records import Line, Record
 
@@ -23,6 +22,8 @@ COLUMNS = ("split", "metric", "model", "95 %", "baseline", "lead", "shuffled", "
 NAMES = {
     ("exact_match", "nfkc-space"): "exact match",
     ("chrf", "chrF2|nc:6|nw:0|space:no|nfkc"): "chrF",
+    ("cer", "levenshtein|nfkc|spaces"): "character errors",
+    ("cer_no_spaces", "levenshtein|nfkc|no-spaces"): "character errors, no spaces",
     ("right_script", "most-letters"): "right script",
     ("choice", "sum-minus-prior"): "choice, less prior",
     ("choice", "sum"): "choice, plain",
@@ -38,6 +39,8 @@ Macro averages over languages, 0 to 100; 95 % intervals by bootstrap over what t
 - **shuffled**: the model's own answers to other pictures of the same split and language.
 - **exact match** (`nfkc-space`): equal to a reference after NFKC and single spaces; case counts.
 - **chrF** (`chrF2|nc:6|nw:0|space:no|nfkc`): corpus chrF of each language, as sacrebleu.
+- **character errors** (`levenshtein|nfkc`): edits per character of the reference, summed over each
+  language; lower is better.
 - **right script** (`most-letters`): most letters belong to the language's script.
 - **choice**: the right one among the answers to up to {choices} pictures of the same split and
   language, drawn by hash, by log-likelihood. **less prior** (`sum-minus-prior`, the headline): less
@@ -99,9 +102,10 @@ def markdown(results: dict[str, Any], lines: Sequence[Line]) -> str:
         benchmark = BENCHMARKS.get(name)
         parts += [f"## {name}", _about(scores) + "."]
         parts.append(_markdown_table(COLUMNS, rows(scores)))
-        splits = [s for s in dict.fromkeys(record["split"] for record in scores) if s in SPLITS]
-        if benchmark is not None and splits:
-            parts.append("\n".join(f"- `{split}`: {SPLITS[split]}" for split in splits))
+        known = benchmark.splits if benchmark else {}
+        splits = [s for s in dict.fromkeys(record["split"] for record in scores) if s in known]
+        if splits:
+            parts.append("\n".join(f"- `{split}`: {known[split]}" for split in splits))
         baseline = benchmark.baseline.name if benchmark and benchmark.baseline else "none"
         choices = benchmark.choices if benchmark else 0
         parts.append(_NOTES.format(baseline=baseline, choices=choices).rstrip())

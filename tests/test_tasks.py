@@ -14,6 +14,7 @@ from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
 from pali.data.demo_corpus import load_corpus
 from pali.data.pipeline import Mixture, Task, apply, batch_dataset, mixture_dataset
 from pali.data.sources import SPLITS
+from pali.data.text_sources import FLAG_SPLITS, OCR_SPLITS
 from pali.languages import XM3600, resolve
 from pali.tokenizer import Tokenizer
 
@@ -25,14 +26,24 @@ with warnings.catch_warnings():
 
 SIZE = pali.tasks.DEMO_IMAGE_SIZE
 
-# Task -> (file, what asks, the English answer to a dog). A new task is a new line.
+DOG = {"code": "1f415", "lang": "en"}
+# Task -> (file, an English record, what asks about it, an answer). A new task is a new line.
 GENERATING = {
-    "demo_captions": ("demo_captions", "Generate the alt_text in EN at 0:", "dog"),
-    "demo_captions_en": ("demo_captions", "Generate the alt_text in EN at 0:", "dog"),
-    "demo_keywords": ("demo_keywords", "Generate the keywords in EN:", "pet"),
-    "demo_group": ("demo_classification", "Generate the group in EN:", "Animals & Nature"),
-    "demo_subgroup": ("demo_classification", "Generate the subgroup in EN:", "animal-mammal"),
+    "demo_captions": ("demo_captions", DOG, "Generate the alt_text in EN at 0:", "dog"),
+    "demo_captions_en": ("demo_captions", DOG, "Generate the alt_text in EN at 0:", "dog"),
+    "demo_keywords": ("demo_keywords", DOG, "Generate the keywords in EN:", "pet"),
+    "demo_group": ("demo_classification", DOG, "Generate the group in EN:", "Animals & Nature"),
+    "demo_subgroup": ("demo_classification", DOG, "Generate the subgroup in EN:", "animal-mammal"),
+    "demo_ocr": ("demo_ocr", {"lang": "en"}, "Generate the ocr_text in EN:", None),
+    "demo_flags": (
+        "demo_flags",
+        {"code": "IN", "lang": "en"},
+        "Generate the alt_text in EN at 0:",
+        "India",
+    ),
 }
+SPLITS_OF = {"demo_ocr": OCR_SPLITS, "demo_flags": FLAG_SPLITS}
+IN_MIXTURE = set(GENERATING) - set(SPLITS_OF)
 CLASSIFYING = {"demo_concepts": "demo_concepts"}
 
 
@@ -57,21 +68,23 @@ def test_every_file_is_found_and_every_task_is_in_the_table():
 
 @pytest.mark.parametrize("name", GENERATING)
 def test_generating_tasks_ask_and_answer(name):
-    _, prompt, answer = GENERATING[name]
+    _, wanted, prompt, answer = GENERATING[name]
     tokenizer = Tokenizer(pali.tasks.DEMO_TOKENIZER)
     task = one(name, "validation")
     records = (task.source[i] for i in range(len(task.source)))
-    dog = next(r for r in records if (r["code"], r["lang"]) == ("1f415", "en"))
-    example = apply(task.functions, dog)
+    record = next(r for r in records if wanted.items() <= r.items())
+    example = apply(task.functions, record)
     assert tokenizer.decode(example["inputs"].tolist()).startswith(prompt)
     assert example["inputs"][-2:].tolist() == [tokenizer.sentinel(0), tokenizer.eos_id]
     assert example["targets"][-1] == tokenizer.eos_id
     assert example["image"].shape == (SIZE, SIZE, 3)
-    assert answer in tokenizer.decode(example["targets"].tolist()).split(", ")
+    answers = tokenizer.decode(example["targets"].tolist()).split(", ")
+    assert (answer or record["text"]) in answers
 
 
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("name", GENERATING)
+@pytest.mark.parametrize(
+    ("name", "split"), [(n, split) for n in GENERATING for split in SPLITS_OF.get(n, SPLITS)]
+)
 def test_every_split_has_records_and_its_texts_fit_the_lengths_of_the_config(name, split):
     task = one(name, split)
     assert len(task.source) > 0
@@ -104,7 +117,7 @@ def test_captions_are_asked_in_the_languages_of_crossmodal_3600():
 def test_the_mixture_of_stage_2_makes_batches():
     mixture = read_mixture("pali_demo_captions")
     rates = {task.name: rate for task, rate in mixture}
-    assert set(rates) == set(GENERATING)
+    assert set(rates) == IN_MIXTURE
     assert max(rates, key=lambda name: rates[name]) == "demo_captions"
     batch = first_batch(mixture, EncoderDecoderFeatures(16, 24, SIZE))
     assert batch["image"].shape == (16, SIZE, SIZE, 3)

@@ -27,6 +27,7 @@ import re
 import sys
 import unicodedata
 import zipfile
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 ART_PACKAGES = {
@@ -232,14 +233,14 @@ def is_never_seen(code: str) -> bool:
     return fraction < NEVER_SEEN_SHARE
 
 
-def write_zip(path: pathlib.Path, files: dict[str, str]) -> None:
-    """A zip of text files whose bytes depend on the texts alone."""
+def write_zip(path: pathlib.Path, files: Mapping[str, str | bytes]) -> None:
+    """A zip whose bytes depend on what is in it alone."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, text in sorted(files.items()):
+        for name, content in sorted(files.items()):
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = 0o644 << 16
-            archive.writestr(info, text.encode())
+            archive.writestr(info, content if isinstance(content, bytes) else content.encode())
 
 
 def write_json_xz(path: pathlib.Path, value: object) -> None:

@@ -10,13 +10,15 @@ baseline. Whoever changes what a number means raises `version`; every score carr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from pali.data.demo_corpus import load_corpus
+from pali.data.sources import SPLITS
+from pali.data.text_sources import FLAG_SPLITS, OCR_SPLITS
 
 Record = Mapping[str, Any]
 
@@ -76,6 +78,8 @@ class Benchmark:
     """Pictures of each split and language that are also asked to choose: this many are drawn by
     hash, and the answer of each is a candidate for all. 0 asks none."""
     baseline: Baseline | None = None
+    splits: Mapping[str, str] = field(default_factory=lambda: SPLITS)
+    """What each split holds, in words for the report."""
 
 
 BENCHMARKS = {
@@ -84,5 +88,7 @@ BENCHMARKS = {
     "demo_keywords": Benchmark(group="code"),
     "demo_group": Benchmark(group="code"),
     "demo_subgroup": Benchmark(group="code"),
+    "demo_ocr": Benchmark(group="text", splits=OCR_SPLITS),
+    "demo_flags": Benchmark(group="code", choices=20, splits=FLAG_SPLITS),
 }
 """By the name of the task."""

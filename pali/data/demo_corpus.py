@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo corpus as Python values: concepts, their names and keywords, their art, their splits.
 
+Its strings and fonts are read by pali/data/demo_strings.py, its flags by pali/data/demo_flags.py.
 The files lie in data/demo of the checkout and are not part of the wheel; the environment variable
 PALI_DEMO_DATA names another folder. docs/demo_corpus.md describes every file.
 
@@ -87,7 +88,7 @@ class DemoCorpus:
         try:
             return self._by_code[code]
         except KeyError:
-            raise _unknown("concept code", code, self._by_code) from None
+            raise unknown_name("concept code", code, self._by_code) from None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -116,9 +117,9 @@ class DemoCorpus:
     def svg(self, art: str, code: str) -> str:
         """The SVG document of a concept in an art set; ValueError when the set does not draw it."""
         if art not in ALL_ART:
-            raise _unknown("art set", art, ALL_ART)
+            raise unknown_name("art set", art, ALL_ART)
         try:
-            return self._archive(art).read(f"{code}.svg").decode()
+            return read_archive(self._archive(art)).read(f"{code}.svg").decode()
         except KeyError:
             self.concept(code)
             raise ValueError(
@@ -128,8 +129,8 @@ class DemoCorpus:
     def drawn(self, art: str) -> frozenset[str]:
         """Codes that an art set draws."""
         if art not in ALL_ART:
-            raise _unknown("art set", art, ALL_ART)
-        names = self._archive(art).namelist()
+            raise unknown_name("art set", art, ALL_ART)
+        names = read_archive(self._archive(art)).namelist()
         return frozenset(name.removesuffix(".svg") for name in names)
 
     @functools.cached_property
@@ -144,17 +145,14 @@ class DemoCorpus:
     def _keywords(self) -> dict[str, dict[str, list[str]]]:
         return json.loads(lzma.decompress((self.folder / "keywords.json.xz").read_bytes()))
 
-    @functools.cache  # noqa: B019 - one corpus lives as long as the process
-    def _archive(self, art: str) -> zipfile.ZipFile:
-        # Read whole: a file handle shared by forked workers would share its position too.
-        content = (self.folder / "art" / f"{art}.zip").read_bytes()
-        return zipfile.ZipFile(io.BytesIO(content))
+    def _archive(self, art: str) -> pathlib.Path:
+        return self.folder / "art" / f"{art}.zip"
 
     def _of_language(self, table: dict[str, T], language: str) -> T:
         try:
             return table[language]
         except KeyError:
-            raise _unknown("language", language, table) from None
+            raise unknown_name("language", language, table) from None
 
     def __reduce__(self):
         """Pickled as its folder: workers read the files themselves."""
@@ -186,7 +184,15 @@ def _load(given: str | None) -> DemoCorpus:
     )
 
 
-def _unknown(kind: str, value: str, known: Iterable[str]) -> ValueError:
+@functools.cache
+def read_archive(path: pathlib.Path) -> zipfile.ZipFile:
+    """A zip file of the corpus, kept in memory."""
+    # Read whole: a file handle shared by forked workers would share its position too.
+    return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+
+
+def unknown_name(kind: str, value: str, known: Iterable[str]) -> ValueError:
+    """The error for a name that the corpus lacks; it says the nearest ones."""
     known = sorted(known)
     near = difflib.get_close_matches(str(value), known, n=3, cutoff=0.5) or known[:8]
     return ValueError(f"Unknown {kind} {value!r} in the demo corpus; nearest: {', '.join(near)}.")

@@ -20,6 +20,7 @@ import numpy as np
 
 from pali import prompts
 from pali.data.rendering import render
+from pali.data.typesetting import typeset
 from pali.image import load_image
 from pali.tokenizer import Tokenizer
 
@@ -36,6 +37,19 @@ class RenderPicture:
     def __call__(self, example: Example) -> Example:
         """Adds "image"."""
         image = render(example["art"], example["code"], example["view"], self.size)
+        return example | {"image": image}
+
+
+@dataclass(frozen=True)
+class TypesetPicture:
+    """text, lang, view -> image u8[size size 3], a pure function of the three."""
+
+    size: int
+    makes_image: ClassVar[bool] = True
+
+    def __call__(self, example: Example) -> Example:
+        """Adds "image"."""
+        image = typeset(example["text"], example["lang"], example["view"], self.size)
         return example | {"image": image}
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the demo corpus: (art set, concept, view number) -> u8[size size 3].
+"""Pictures of the demo corpus: (art set, concept or flag, view number) -> u8[size size 3].
 
 A view is a pure function of its three names: the drawing is rasterised once, and everything that
 varies (size, turn, place, mirror image, colours, background, blur, grain) is drawn from a
@@ -12,16 +12,16 @@ Rasterising needs resvg-py (extra `train`); it is imported when the first drawin
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import math
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
-from PIL import Image, ImageFilter
+from jaxtyping import UInt8
+from PIL import Image
 
 from pali.data.demo_corpus import load_corpus
+from pali.data.demo_flags import FLAG_ART, load_flags
+from pali.data.drawing import WHITE, Drawing, background, outlined, place, seeded, worn
 
 # What a view may look like. Lengths are shares of the picture's side, angles are degrees.
 SCALE = (0.72, 1.0)  # longer side of the turned drawing
@@ -31,26 +31,12 @@ BRIGHTNESS = (0.85, 1.05)
 CONTRAST = (0.85, 1.12)
 SATURATION = (0.75, 1.25)
 HUE = 9.0
-BACKGROUNDS = {"white": 0.2, "solid": 0.3, "gradient": 0.2, "stripes": 0.1, "clouds": 0.2}
-STRIPE_WIDTH = (0.06, 0.25)
-CLOUD_CELLS = 4  # noise of this many cells a side, enlarged smoothly
-BLUR_SHARE, BLUR_RADIUS = 0.2, (0.3, 0.9)  # radius at 72 pixels
-GRAIN_SHARE, GRAIN_DEVIATION = 0.2, (2.0, 9.0)  # of 255
 CANONICAL_SCALE = 0.9
 # Drawings are rasterised this much larger than the picture, so that bilinear sampling at the
 # scales above neither blurs nor skips pixels.
 OVERSAMPLING = 1.5
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])
-WHITE = 255.0
-
-
-class Drawing(NamedTuple):
-    """A rasterised drawing: premultiplied RGBA and the outline's points relative to its centre."""
-
-    image: Image.Image  # mode "RGBa"
-    center: tuple[float, float]  # of the visible part, in pixels
-    outline: np.ndarray  # [n 2] (x, y)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -63,35 +49,27 @@ def rasterise(art: str, code: str, side: int) -> Drawing:
             "Rendering the demo corpus needs resvg-py: pip install 'open-pali[train]'",
             name="resvg_py",
         ) from None
-    png = resvg_py.svg_to_bytes(svg_string=load_corpus().svg(art, code), width=side, height=side)
-    image = Image.open(io.BytesIO(bytes(png))).convert("RGBA").convert("RGBa")
-    visible = np.asarray(image)[..., 3] > 8
-    rows = np.flatnonzero(visible.any(axis=1))
-    first = visible.argmax(axis=1)[rows]
-    last = side - visible[:, ::-1].argmax(axis=1)[rows]
-    corners = [(x, y) for x in (first, last) for y in (rows, rows + 1)]
-    outline = np.concatenate([np.stack(corner, axis=1) for corner in corners]).astype(np.float64)
-    center = (outline.min(axis=0) + outline.max(axis=0)) / 2
-    return Drawing(image, (float(center[0]), float(center[1])), outline - center)
+    svg = load_flags().svg(art, code) if art in FLAG_ART else load_corpus().svg(art, code)
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side)
+    return outlined(Image.open(io.BytesIO(bytes(png))).convert("RGBA").convert("RGBa"))
 
 
 def render(art: str, code: str, view: int, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """View number `view` of a concept in an art set.
+    """View number `view` of a concept in an art set, or of a territory's flag in a set of flags.
 
     Views below FIRST_UNSEEN_VIEW are for training, the others for evaluation; both are drawn alike.
     Raises ValueError for an unknown art set or code.
     """
-    digest = hashlib.blake2b(f"{art}/{code}/{view}".encode(), digest_size=16).digest()
-    generator = np.random.default_rng(int.from_bytes(digest, "big"))
+    generator = seeded(f"{art}/{code}/{view}")
     drawing = rasterise(art, code, round(OVERSAMPLING * size))
 
     angle = math.radians(generator.uniform(-ROTATION, ROTATION))
     scale = generator.uniform(*SCALE)
-    mirror = generator.random() < MIRROR_SHARE and load_corpus().concept(code).mirrors
-    place = generator.random(2)
-    picture = _place(drawing, size, angle, scale, mirror, place)
+    mirror = generator.random() < MIRROR_SHARE and _mirrors(art, code)
+    where = generator.random(2)
+    picture = place(drawing, size, angle, scale, where, mirror)
     matrix, shift = _colour_change(generator)
-    background = _background(generator, size)
+    ground = background(generator, size)
 
     pixels = np.asarray(picture).reshape(-1, 4).astype(np.float32)
     # Premultiplied colours: a shift of all colours is a shift in proportion to the opacity.
@@ -99,47 +77,21 @@ def render(art: str, code: str, view: int, size: int) -> UInt8[np.ndarray, "{siz
     drawn = pixels @ change
     cover = (1 / WHITE) * pixels[:, 3:]
     np.clip(drawn, 0, pixels[:, 3:], out=drawn)
-    result = drawn.reshape(size, size, 3) + background * (1 - cover).reshape(size, size, 1)
-    if generator.random() < GRAIN_SHARE:
-        deviation = generator.uniform(*GRAIN_DEVIATION)
-        result += deviation * generator.standard_normal(result.shape, dtype=np.float32)
-    result = np.clip(result + 0.5, 0, WHITE).astype(np.uint8)
-    if generator.random() < BLUR_SHARE:
-        radius = generator.uniform(*BLUR_RADIUS) * size / 72
-        blurred = Image.fromarray(result).filter(ImageFilter.GaussianBlur(radius))
-        result = np.asarray(blurred)
-    return result
+    result = drawn.reshape(size, size, 3) + ground * (1 - cover).reshape(size, size, 1)
+    return worn(generator, result, size / 72)
 
 
 def canonical(art: str, code: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """The plain picture of a concept: upright, centred, on white, in its own colours."""
+    """The plain picture of a concept or a flag: upright, centred, on white, in its own colours."""
     drawing = rasterise(art, code, round(OVERSAMPLING * size))
-    picture = _place(drawing, size, 0.0, CANONICAL_SCALE, False, np.array([0.5, 0.5]))
+    picture = place(drawing, size, 0.0, CANONICAL_SCALE, np.array([0.5, 0.5]))
     pixels = np.asarray(picture).astype(np.uint16)
     return (pixels[..., :3] + (255 - pixels[..., 3:])).clip(0, 255).astype(np.uint8)
 
 
-def _place(
-    drawing: Drawing, size: int, angle: float, scale: float, mirror: bool, place: np.ndarray
-) -> Image.Image:
-    """The drawing turned, scaled and set somewhere in a picture; mode "RGBa"."""
-    cosine, sine = math.cos(angle), math.sin(angle)
-    turn = np.array([[cosine, -sine], [sine, cosine]])
-    if mirror:
-        turn = turn @ np.diag([-1.0, 1.0])
-    points = drawing.outline @ turn.T
-    low, high = points.min(axis=0), points.max(axis=0)
-    extent = high - low
-    zoom = scale * (size - 2) / extent.max()  # one pixel of margin for interpolation
-    corner = 1 + place * (size - 2 - zoom * extent)
-    middle = corner - zoom * low
-    # Image.transform wants the way back: from a pixel of the result to one of the drawing.
-    back = np.linalg.inv(turn) / zoom
-    offset = np.array(drawing.center) - back @ middle
-    coefficients = (back[0, 0], back[0, 1], offset[0], back[1, 0], back[1, 1], offset[1])
-    return drawing.image.transform(
-        (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
-    )
+def _mirrors(art: str, code: str) -> bool:
+    # A flag flipped is another flag, or none.
+    return art not in FLAG_ART and load_corpus().concept(code).mirrors
 
 
 def _colour_change(generator: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -153,35 +105,3 @@ def _colour_change(generator: np.random.Generator) -> tuple[np.ndarray, float]:
     grey = np.broadcast_to(LUMINANCE, (3, 3))
     saturate = saturation * np.eye(3) + (1 - saturation) * grey
     return brightness * contrast * saturate @ turn, WHITE / 2 * (1 - contrast)
-
-
-def _background(generator: np.random.Generator, size: int) -> Float32[np.ndarray, "h w 3"]:
-    """A background that broadcasts to [size size 3], in 0..255."""
-    kind = _pick(generator.random())
-    first, second = generator.uniform(0, WHITE, (2, 1, 1, 3)).astype(np.float32)
-    if kind == "white":
-        return np.full((1, 1, 3), WHITE, np.float32)
-    if kind == "solid":
-        return first
-    if kind == "clouds":
-        cells = generator.random((CLOUD_CELLS, CLOUD_CELLS), dtype=np.float32)
-        clouds = Image.fromarray(cells).resize((size, size), Image.Resampling.BICUBIC)
-        return first + (second - first) * np.asarray(clouds).clip(0, 1)[..., None]
-    angle = generator.uniform(0, 2 * math.pi)
-    steps = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    across = math.cos(angle) * steps[None, :] + math.sin(angle) * steps[:, None]
-    if kind == "gradient":
-        share = np.clip(across / math.sqrt(2) + 0.5, 0, 1)
-    else:
-        width = generator.uniform(*STRIPE_WIDTH)
-        share = (np.floor(across / width) % 2).astype(np.float32)
-    return first + (second - first) * share[..., None]
-
-
-def _pick(number: float) -> str:
-    """The kind of background for a number drawn evenly from [0, 1)."""
-    for kind, share in BACKGROUNDS.items():
-        number -= share
-        if number < 0:
-            return kind
-    return kind

@@ -68,7 +68,7 @@ class DemoPictures:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """image_key, art, code, view, label."""
-        view, picture = divmod(_checked(index, len(self)), len(self._pictures))
+        view, picture = divmod(checked(index, len(self)), len(self._pictures))
         art, code = self._pictures[picture]
         record = _picture(art, code, self.start + view)
         return record | {"label": load_corpus().class_index[code]}
@@ -101,7 +101,7 @@ class DemoTexts:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """image_key, art, code, view, lang, name, keywords, group, subgroup."""
-        view, pair = divmod(_checked(index, len(self)), len(self._pairs))
+        view, pair = divmod(checked(index, len(self)), len(self._pairs))
         art, code, lang = self._pairs[pair]
         if self.split != "train":
             view = FIRST_UNSEEN_VIEW
@@ -142,7 +142,7 @@ class JsonLines:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The object on a line; ValueError names the line, if it has none or lacks its picture."""
-        number, line = _lines(self.path)[_checked(index, len(self))]
+        number, line = _lines(self.path)[checked(index, len(self))]
         where = f"{self.path}, line {number}"
         try:
             record = json.loads(line)
@@ -209,7 +209,8 @@ def _lines(path: str) -> list[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
-def _checked(index: int, length: int) -> int:
+def checked(index: int, length: int) -> int:
+    """The index of a record; IndexError where there is none, as sources must raise it."""
     if not 0 <= index < length:
         raise IndexError(f"record {index} of {length}")
     return index

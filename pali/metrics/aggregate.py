@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pali.metrics import chrf as chrf_
+from pali.metrics import error_rates
 from pali.metrics import exact_match as exact_match_
 from pali.metrics import script as script_
 
@@ -37,7 +38,7 @@ class Metric:
     statistics: Callable[[str, Sequence[str], str], Sequence[float] | np.ndarray]
     """(prediction, references, language) -> the statistics of one example, flat."""
     finish: Callable[[np.ndarray], np.ndarray]
-    """Sums [..., k] -> scores [...] in 0..100."""
+    """Sums [..., k] -> scores [...] in per cent."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Table:
 
 
 def mean_of(sums: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batch"]:
-    """`finish` of a plain average: statistics are (value, 1), the score is a percentage."""
+    """`finish` of an average: statistics are (value, weight), the score is a percentage."""
     return np.asarray(100.0 * sums[..., 0] / np.maximum(sums[..., 1], 1))
 
 
@@ -91,6 +92,22 @@ CHRF = Metric(
     chrf_.VARIANT,
     lambda prediction, references, lang: chrf_.statistics(prediction, references).ravel(),
     lambda sums: chrf_.from_statistics(sums.reshape(*sums.shape[:-1], 3, chrf_.ORDER)),
+)
+CER = Metric(
+    "cer",
+    error_rates.VARIANTS["cer"],
+    lambda prediction, references, lang: error_rates.statistics(
+        prediction, references, error_rates.characters
+    ),
+    mean_of,
+)
+CER_NO_SPACES = Metric(
+    "cer_no_spaces",
+    error_rates.VARIANTS["cer_no_spaces"],
+    lambda prediction, references, lang: error_rates.statistics(
+        prediction, references, error_rates.characters_without_spaces
+    ),
+    mean_of,
 )
 RIGHT_SCRIPT = Metric(
     "right_script",

@@ -9,7 +9,7 @@ Out: score records, plain dicts for metrics.json:
     metric, variant             how; a score without its variant means nothing
     system                      "model", "baseline", or "shuffled": the model's own answers to other
                                 pictures of the same split and language
-    score, n, languages         0..100, macro average over so many languages; examples behind it
+    score, n, languages         per cent, macro average over so many languages; examples behind it
     interval                    95 %, bootstrap over what the pictures show (aggregate.py)
     lead                        of the two controls: model minus control and its paired interval
     chance                      of a choice: the score of a guess
@@ -26,8 +26,17 @@ import numpy as np
 
 from pali.languages import resolve
 from pali.metrics import aggregate, choice
-from pali.metrics.aggregate import CHRF, EXACT_MATCH, RIGHT_SCRIPT, Metric, Table
+from pali.metrics.aggregate import (
+    CER,
+    CER_NO_SPACES,
+    CHRF,
+    EXACT_MATCH,
+    RIGHT_SCRIPT,
+    Metric,
+    Table,
+)
 from pali.metrics.chrf import chrf
+from pali.metrics.error_rates import cer, cer_no_spaces
 from pali.metrics.exact_match import exact_match
 
 MetricFn = Callable[[Sequence[Any], Sequence[str]], dict[str, float]]
@@ -64,7 +73,12 @@ class Line(TypedDict):
 
 
 # Metric functions whose per-example statistics are known, and which so have an interval.
-_KNOWN: dict[MetricFn, Metric] = {exact_match: EXACT_MATCH, chrf: CHRF}
+_KNOWN: dict[MetricFn, Metric] = {
+    exact_match: EXACT_MATCH,
+    chrf: CHRF,
+    cer: CER,
+    cer_no_spaces: CER_NO_SPACES,
+}
 
 
 def score(lines: Sequence[Line], metric_fns: Sequence[MetricFn]) -> list[Record]:

@@ -36,7 +36,7 @@ def test_size_is_what_the_demo_needs():
     assert set(XM3600) <= set(corpus.languages)
     files = [path for path in DATA.rglob("*") if path.is_file()]
     tokenizer = ROOT / "pali" / "embedded" / "spiece.model"
-    assert sum(path.stat().st_size for path in [*files, tokenizer]) < 12e6
+    assert sum(path.stat().st_size for path in [*files, tokenizer]) < 14e6
 
 
 def test_never_seen_concepts_are_those_with_a_small_hash():

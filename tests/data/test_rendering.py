@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pali.data import rendering
+from pali.data import drawing, rendering
 from pali.data.demo_corpus import ALL_ART, FIRST_UNSEEN_VIEW, load_corpus
+from pali.data.demo_flags import FLAG_ART
 from pali.data.rendering import canonical, rasterise, render
 
 ROOT = Path(__file__).parents[2]
@@ -24,11 +25,12 @@ CODES = [concept.code for concept in load_corpus().core_train][::40]
 @pytest.fixture
 def plain_views(monkeypatch):
     """Views in the drawings' own colours on white, sharp and without grain."""
-    monkeypatch.setattr(rendering, "BACKGROUNDS", {"white": 1.0})
+    monkeypatch.setattr(drawing, "BACKGROUNDS", {"white": 1.0})
+    for name in ("BLUR_SHARE", "GRAIN_SHARE"):
+        monkeypatch.setattr(drawing, name, 0.0)
     for name in ("BRIGHTNESS", "CONTRAST", "SATURATION"):
         monkeypatch.setattr(rendering, name, (1.0, 1.0))
-    for name in ("HUE", "BLUR_SHARE", "GRAIN_SHARE"):
-        monkeypatch.setattr(rendering, name, 0.0)
+    monkeypatch.setattr(rendering, "HUE", 0.0)
 
 
 @pytest.mark.parametrize("art", ALL_ART)
@@ -75,20 +77,20 @@ def test_size_changes_sharpness_only(plain_views):
 def test_nothing_of_a_drawing_is_cut_off(art):
     generator = np.random.default_rng(0)
     for code in CODES:
-        drawing = rasterise(art, code, 108)
+        drawn = rasterise(art, code, 108)
         for place in ((0.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.5, 0.5)):
             degrees, scale = generator.uniform(-14, 14), generator.uniform(0.72, 1.0)
             mirror = bool(generator.integers(2))
             angle = math.radians(degrees)
-            picture = rendering._place(drawing, 72, angle, scale, mirror, np.array(place))
+            picture = drawing.place(drawn, 72, angle, scale, np.array(place), mirror)
             cover = np.asarray(picture)[..., 3] / 255
             # What is lost at an edge would be missing from the area.
             turn = np.array(
                 [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
             )
-            outline = drawing.outline * ([-1, 1] if mirror else [1, 1]) @ turn.T
+            outline = drawn.outline * ([-1, 1] if mirror else [1, 1]) @ turn.T
             zoom = scale * 70 / np.ptp(outline, axis=0).max()
-            area = np.asarray(drawing.image)[..., 3].sum() / 255 * zoom**2
+            area = np.asarray(drawn.image)[..., 3].sum() / 255 * zoom**2
             assert cover.sum() == pytest.approx(area, rel=0.02, abs=3), (code, degrees, scale)
             edges = np.concatenate([cover[0], cover[-1], cover[:, 0], cover[:, -1]])
             assert edges.max() < 0.6, (code, degrees, scale)  # the margin takes half-covered pixels
@@ -110,6 +112,18 @@ def test_writing_is_not_mirrored(monkeypatch, plain_views):
     assert difference(HUNDRED, mirrored=False) < difference(HUNDRED, mirrored=True)
     bicycle = "1f6b2"
     assert difference(bicycle, mirrored=True) < difference(bicycle, mirrored=False)
+
+
+def test_flags_are_rendered_as_concepts_are_and_never_mirrored(monkeypatch, plain_views):
+    for art in FLAG_ART:
+        assert len({render(art, "NP", view, 72).tobytes() for view in range(8)}) == 8
+    monkeypatch.setattr(rendering, "ROTATION", 0.0)
+    for view in range(12):
+        # Chile's white half of the upper band is at the right.
+        picture = render("flag_icons", "CL", view, 72).astype(int)
+        blue = np.argwhere((picture[..., 2] > 120) & (picture[..., 0] < 60))
+        red = np.argwhere((picture[..., 0] > 180) & (picture[..., 2] < 90))
+        assert blue[:, 1].mean() < red[:, 1].mean() - 5
 
 
 def test_canonical_is_centred_on_white():

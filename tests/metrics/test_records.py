@@ -9,6 +9,7 @@ import pytest
 
 from pali.metrics import records
 from pali.metrics.chrf import chrf
+from pali.metrics.error_rates import cer, cer_no_spaces
 from pali.metrics.exact_match import exact_match
 
 NAMES = {
@@ -144,3 +145,18 @@ def test_a_metric_of_the_task_file_that_pali_does_not_know(perfect):
 def test_nothing_to_score():
     with pytest.raises(ValueError, match="no predictions"):
         records.score([], (exact_match,))
+
+
+def test_character_errors_are_summed_per_language_and_have_an_interval(perfect):
+    said = [row | {"prediction": row["prediction"] + " x"} for row in perfect]
+    found = scores_of(said, (cer, cer_no_spaces))
+    spaced = found["cer", "levenshtein|nfkc|spaces", "model"]
+    # Two letters too many in each of 4 names of 3 letters.
+    assert spaced["per_language"]["en"] == pytest.approx(100 * 8 / 12)
+    assert spaced["score"] == pytest.approx(np.mean(list(spaced["per_language"].values())))
+    assert spaced["interval"][0] <= spaced["score"] <= spaced["interval"][1]
+    without = found["cer_no_spaces", "levenshtein|nfkc|no-spaces", "model"]
+    assert without["per_language"]["en"] == pytest.approx(100 * 4 / 12)
+    targets = [row["references"][0] for row in said if row["lang"] == "hi"]
+    predictions = [row["prediction"] for row in said if row["lang"] == "hi"]
+    assert spaced["per_language"]["hi"] == pytest.approx(cer(targets, predictions)["cer"])
