@@ -15,14 +15,19 @@ from rich.console import Console
 from rich.table import Table
 
 from pali.data.benchmarks import BENCHMARKS
-from pali.data.sources import SPLITS
 from pali.languages import LANGUAGES
 from pali.metrics.records import Line, Record
 
-COLUMNS = ("split", "metric", "model", "95 %", "baseline", "lead", "shuffled", "chance", "n")
+COLUMNS = (
+    *("split", "metric", "model", "95 %", "baseline", "lead"),
+    *("majority", "shuffled", "chance", "n"),
+)
 NAMES = {
     ("exact_match", "nfkc-space"): "exact match",
     ("chrf", "chrF2|nc:6|nw:0|space:no|nfkc"): "chrF",
+    ("recall", "iou-0.5-greedy"): "box recall",
+    ("precision", "iou-0.5-greedy"): "box precision",
+    ("unparsed", "iou-0.5-greedy"): "unparsed answers",
     ("right_script", "most-letters"): "right script",
     ("choice", "sum-minus-prior"): "choice, less prior",
     ("choice", "sum"): "choice, plain",
@@ -35,6 +40,7 @@ _NOTES = """\
 Macro averages over languages, 0 to 100; 95 % intervals by bootstrap over what the pictures show.
 
 - **baseline**: {baseline}. **lead**: model minus baseline, interval from paired draws.
+- **majority**: the one answer that is most often right in a language, given to all its pictures.
 - **shuffled**: the model's own answers to other pictures of the same split and language.
 - **exact match** (`nfkc-space`): equal to a reference after NFKC and single spaces; case counts.
 - **chrF** (`chrF2|nc:6|nw:0|space:no|nfkc`): corpus chrF of each language, as sacrebleu.
@@ -64,6 +70,7 @@ def rows(scores: Sequence[Record]) -> list[list[str]]:
                 _interval(systems.get("model")),
                 _number(systems.get("baseline")),
                 _lead(systems.get("baseline")),
+                _number(systems.get("majority")),
                 _number(systems.get("shuffled")),
                 f"{some['chance']:.1f}" if "chance" in some else "",
                 f"{some['n']:,}",
@@ -98,9 +105,10 @@ def markdown(results: dict[str, Any], lines: Sequence[Line]) -> str:
         benchmark = BENCHMARKS.get(name)
         parts += [f"## {name}", _about(scores) + "."]
         parts.append(_markdown_table(COLUMNS, rows(scores)))
-        splits = [s for s in dict.fromkeys(record["split"] for record in scores) if s in SPLITS]
-        if benchmark is not None and splits:
-            parts.append("\n".join(f"- `{split}`: {SPLITS[split]}" for split in splits))
+        splits = dict.fromkeys(record["split"] for record in scores)
+        if benchmark is not None:
+            meaning = benchmark.splits
+            parts.append("\n".join(f"- `{s}`: {meaning[s]}" for s in splits if s in meaning))
         baseline = benchmark.baseline.name if benchmark and benchmark.baseline else "none"
         choices = benchmark.choices if benchmark else 0
         parts.append(_NOTES.format(baseline=baseline, choices=choices).rstrip())

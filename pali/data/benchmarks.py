@@ -10,13 +10,17 @@ baseline. Whoever changes what a number means raises `version`; every score carr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from pali.data.demo_corpus import load_corpus
+from pali.data.object_prompts import FORMS
+from pali.data.question_phrases import KINDS
+from pali.data.scenes import SCENE_SPLITS
+from pali.data.sources import SPLITS
 
 Record = Mapping[str, Any]
 
@@ -76,7 +80,13 @@ class Benchmark:
     """Pictures of each split and language that are also asked to choose: this many are drawn by
     hash, and the answer of each is a candidate for all. 0 asks none."""
     baseline: Baseline | None = None
+    splits: Mapping[str, str] = field(default_factory=lambda: SPLITS)
+    """What the splits are, for the report."""
+    right_script: bool = True
+    """Whether answers are in the language of the record, so that their script can be wrong."""
 
+
+_SCENES = Benchmark(splits=SCENE_SPLITS, right_script=False)
 
 BENCHMARKS = {
     "demo_captions": Benchmark(group="code", choices=20, baseline=ClassNames()),
@@ -84,5 +94,10 @@ BENCHMARKS = {
     "demo_keywords": Benchmark(group="code"),
     "demo_group": Benchmark(group="code"),
     "demo_subgroup": Benchmark(group="code"),
+    "demo_split_captions": Benchmark(group="code"),
+    "demo_vqg": Benchmark(splits=SCENE_SPLITS),
+    **{f"demo_vqa_{kind}": _SCENES for kind in KINDS},
+    **{f"demo_{form}": _SCENES for form in FORMS if form != "detect"},
+    "demo_detection": _SCENES,
 }
 """By the name of the task."""

@@ -53,6 +53,17 @@ class Drawing(NamedTuple):
     outline: np.ndarray  # [n 2] (x, y)
 
 
+class Look(NamedTuple):
+    """How a view shows a drawing."""
+
+    angle: float  # radians
+    scale: float  # of the turned drawing's longer side to the picture's
+    mirror: bool
+    place: np.ndarray  # [2] (x, y) of what room is left, in 0..1
+    matrix: np.ndarray  # [3 3]: the colour is matrix @ rgb + shift, for rgb in 0..255
+    shift: float
+
+
 @functools.lru_cache(maxsize=8192)
 def rasterise(art: str, code: str, side: int) -> Drawing:
     """The drawing at `side` pixels, kept in memory (4·side² bytes each)."""
@@ -81,34 +92,58 @@ def render(art: str, code: str, view: int, size: int) -> UInt8[np.ndarray, "{siz
     Views below FIRST_UNSEEN_VIEW are for training, the others for evaluation; both are drawn alike.
     Raises ValueError for an unknown art set or code.
     """
-    digest = hashlib.blake2b(f"{art}/{code}/{view}".encode(), digest_size=16).digest()
-    generator = np.random.default_rng(int.from_bytes(digest, "big"))
+    generator = seeded(f"{art}/{code}/{view}")
     drawing = rasterise(art, code, round(OVERSAMPLING * size))
+    look = draw_look(generator, code)
+    picture = _place(drawing, size, look.angle, look.scale, look.mirror, look.place)
+    return develop(lay_over(picture, look, background(generator, size)), generator)
 
+
+def seeded(name: str) -> np.random.Generator:
+    """The generator of whatever has this name."""
+    digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def draw_look(generator: np.random.Generator, code: str) -> Look:
+    """How a view of a concept shows its drawing."""
     angle = math.radians(generator.uniform(-ROTATION, ROTATION))
     scale = generator.uniform(*SCALE)
     mirror = generator.random() < MIRROR_SHARE and load_corpus().concept(code).mirrors
     place = generator.random(2)
-    picture = _place(drawing, size, angle, scale, mirror, place)
-    matrix, shift = _colour_change(generator)
-    background = _background(generator, size)
+    return Look(angle, scale, mirror, place, *_colour_change(generator))
 
+
+def lay_over(
+    picture: Image.Image, look: Look, ground: Float32[np.ndarray, ...]
+) -> Float32[np.ndarray, "h w 3"]:
+    """A picture of mode "RGBa" in the colours of a look, over what broadcasts to its [h w 3]."""
     pixels = np.asarray(picture).reshape(-1, 4).astype(np.float32)
     # Premultiplied colours: a shift of all colours is a shift in proportion to the opacity.
-    change = np.concatenate([matrix.T, np.full((1, 3), shift / WHITE)]).astype(np.float32)
-    drawn = pixels @ change
+    change = np.concatenate([look.matrix.T, np.full((1, 3), look.shift / WHITE)])
+    drawn = pixels @ change.astype(np.float32)
     cover = (1 / WHITE) * pixels[:, 3:]
     np.clip(drawn, 0, pixels[:, 3:], out=drawn)
-    result = drawn.reshape(size, size, 3) + background * (1 - cover).reshape(size, size, 1)
+    shape = (picture.height, picture.width, -1)
+    return drawn.reshape(shape) + ground * (1 - cover).reshape(shape)
+
+
+def develop(
+    result: Float32[np.ndarray, "size size 3"], generator: np.random.Generator, share: float = 1.0
+) -> UInt8[np.ndarray, "size size 3"]:
+    """The finished picture: grain on some, blur on some; `result` is used up.
+
+    Drawings that take only a `share` of the picture's side are blurred by so much less.
+    """
     if generator.random() < GRAIN_SHARE:
         deviation = generator.uniform(*GRAIN_DEVIATION)
         result += deviation * generator.standard_normal(result.shape, dtype=np.float32)
-    result = np.clip(result + 0.5, 0, WHITE).astype(np.uint8)
+    finished = np.clip(result + 0.5, 0, WHITE).astype(np.uint8)
     if generator.random() < BLUR_SHARE:
-        radius = generator.uniform(*BLUR_RADIUS) * size / 72
-        blurred = Image.fromarray(result).filter(ImageFilter.GaussianBlur(radius))
-        result = np.asarray(blurred)
-    return result
+        radius = generator.uniform(*BLUR_RADIUS) * share * len(finished) / 72
+        blurred = Image.fromarray(finished).filter(ImageFilter.GaussianBlur(radius))
+        finished = np.asarray(blurred)
+    return finished
 
 
 def canonical(art: str, code: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
@@ -123,22 +158,35 @@ def _place(
     drawing: Drawing, size: int, angle: float, scale: float, mirror: bool, place: np.ndarray
 ) -> Image.Image:
     """The drawing turned, scaled and set somewhere in a picture; mode "RGBa"."""
+    turn, low, extent = turned(drawing, angle, mirror)
+    zoom = scale * (size - 2) / extent.max()  # one pixel of margin for interpolation
+    corner = 1 + place * (size - 2 - zoom * extent)
+    return sample(drawing, (size, size), turn, zoom, corner - zoom * low)
+
+
+def turned(
+    drawing: Drawing, angle: float, mirror: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The matrix [2 2] of a turn; where the turned outline begins and how far it goes, (x, y)."""
     cosine, sine = math.cos(angle), math.sin(angle)
     turn = np.array([[cosine, -sine], [sine, cosine]])
     if mirror:
         turn = turn @ np.diag([-1.0, 1.0])
     points = drawing.outline @ turn.T
     low, high = points.min(axis=0), points.max(axis=0)
-    extent = high - low
-    zoom = scale * (size - 2) / extent.max()  # one pixel of margin for interpolation
-    corner = 1 + place * (size - 2 - zoom * extent)
-    middle = corner - zoom * low
+    return turn, low, high - low
+
+
+def sample(
+    drawing: Drawing, size: tuple[int, int], turn: np.ndarray, zoom: float, middle: np.ndarray
+) -> Image.Image:
+    """The drawing turned and zoomed, its centre at `middle` of a picture of (width, height)."""
     # Image.transform wants the way back: from a pixel of the result to one of the drawing.
     back = np.linalg.inv(turn) / zoom
     offset = np.array(drawing.center) - back @ middle
     coefficients = (back[0, 0], back[0, 1], offset[0], back[1, 0], back[1, 1], offset[1])
     return drawing.image.transform(
-        (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+        size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
     )
 
 
@@ -155,7 +203,7 @@ def _colour_change(generator: np.random.Generator) -> tuple[np.ndarray, float]:
     return brightness * contrast * saturate @ turn, WHITE / 2 * (1 - contrast)
 
 
-def _background(generator: np.random.Generator, size: int) -> Float32[np.ndarray, "h w 3"]:
+def background(generator: np.random.Generator, size: int) -> Float32[np.ndarray, "h w 3"]:
     """A background that broadcasts to [size size 3], in 0..255."""
     kind = _pick(generator.random())
     first, second = generator.uniform(0, WHITE, (2, 1, 1, 3)).astype(np.float32)

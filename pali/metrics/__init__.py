@@ -5,6 +5,7 @@
     exact_match.py   the whole answer is right                    exact_match(targets, predictions)
     chrf.py          character n-gram F-score, as sacrebleu       chrf(targets, predictions)
     script.py        the answer is in the language's script       right_script_share(texts, langs)
+    detection.py     boxes found at IoU 0.5                       detection(targets, predictions)
     choice.py        the right one of 20 by likelihood; top-k     credit(scores, truth)
     aggregate.py     macro average over languages, bootstrap, shuffled control
     records.py       a run's predictions -> score records

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pali.metrics import chrf as chrf_
+from pali.metrics import detection as detection_
 from pali.metrics import exact_match as exact_match_
 from pali.metrics import script as script_
 
@@ -91,6 +92,15 @@ CHRF = Metric(
     chrf_.VARIANT,
     lambda prediction, references, lang: chrf_.statistics(prediction, references).ravel(),
     lambda sums: chrf_.from_statistics(sums.reshape(*sums.shape[:-1], 3, chrf_.ORDER)),
+)
+DETECTION = tuple(
+    Metric(
+        name,
+        detection_.VARIANT,
+        lambda prediction, references, lang: detection_.statistics(prediction, references[0]),
+        finish,
+    )
+    for name, finish in detection_.SCORES.items()
 )
 RIGHT_SCRIPT = Metric(
     "right_script",

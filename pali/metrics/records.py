@@ -7,11 +7,12 @@ Out: score records, plain dicts for metrics.json:
 
     benchmark, version, split   what was measured
     metric, variant             how; a score without its variant means nothing
-    system                      "model", "baseline", or "shuffled": the model's own answers to other
-                                pictures of the same split and language
+    system                      "model", "baseline", "majority": of exact match, the answer that is
+                                most often right in a language, for all its examples; or "shuffled":
+                                the model's own answers to other pictures of that split and language
     score, n, languages         0..100, macro average over so many languages; examples behind it
     interval                    95 %, bootstrap over what the pictures show (aggregate.py)
-    lead                        of the two controls: model minus control and its paired interval
+    lead                        of the controls: model minus control and its paired interval
     chance                      of a choice: the score of a guess
     per_language                the score of each language
 """
@@ -19,6 +20,7 @@ Out: score records, plain dicts for metrics.json:
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -26,9 +28,10 @@ import numpy as np
 
 from pali.languages import resolve
 from pali.metrics import aggregate, choice
-from pali.metrics.aggregate import CHRF, EXACT_MATCH, RIGHT_SCRIPT, Metric, Table
+from pali.metrics.aggregate import CHRF, DETECTION, EXACT_MATCH, RIGHT_SCRIPT, Metric, Table
 from pali.metrics.chrf import chrf
-from pali.metrics.exact_match import exact_match
+from pali.metrics.detection import detection
+from pali.metrics.exact_match import exact_match, normalise
 
 MetricFn = Callable[[Sequence[Any], Sequence[str]], dict[str, float]]
 """What a task file names: (targets, predictions) of a split -> scores."""
@@ -64,16 +67,22 @@ class Line(TypedDict):
 
 
 # Metric functions whose per-example statistics are known, and which so have an interval.
-_KNOWN: dict[MetricFn, Metric] = {exact_match: EXACT_MATCH, chrf: CHRF}
+_KNOWN: dict[MetricFn, tuple[Metric, ...]] = {
+    exact_match: (EXACT_MATCH,),
+    chrf: (CHRF,),
+    detection: DETECTION,
+}
 
 
-def score(lines: Sequence[Line], metric_fns: Sequence[MetricFn]) -> list[Record]:
+def score(
+    lines: Sequence[Line], metric_fns: Sequence[MetricFn], right_script: bool = True
+) -> list[Record]:
     """Scores one task and split.
 
     Args:
       lines: predictions, all of one task and split.
-      metric_fns: what the task file names. The right script is measured wherever lines have a
-        language that pali knows, a choice wherever they have candidates.
+      metric_fns: what the task file names. A choice is measured wherever lines have candidates.
+      right_script: measure the script too, if lines have a language that pali knows.
 
     Raises:
       ValueError: no lines.
@@ -90,11 +99,12 @@ def score(lines: Sequence[Line], metric_fns: Sequence[MetricFn]) -> list[Record]
 
     records = []
     for function in metric_fns:
-        if metric := _KNOWN.get(function):
-            records += _text_records(lines, texts, metric)
-        else:
+        if function not in _KNOWN:
             records += _plain_records(lines, texts, function)
-    if _languages_known(lines):
+        for metric in _KNOWN.get(function, ()):
+            constant = {"majority": _majority(lines)} if metric is EXACT_MATCH else {}
+            records += _text_records(lines, texts | constant, metric)
+    if right_script and _languages_known(lines):
         records += _text_records(lines, texts, RIGHT_SCRIPT)
     return [*records, *_choice_records(lines), *_classifier_records(lines)]
 
@@ -110,6 +120,17 @@ def _text_records(
         ]
         tables[system] = _table(lines, np.array(statistics, np.float64), metric.finish)
     return _records(lines, metric.name, metric.variant, tables)
+
+
+def _majority(lines: Sequence[Line]) -> list[str]:
+    """For each line the reference that most lines of its language have; of several the first."""
+    answers = [""] * len(lines)
+    for rows in _by_language(lines).values():
+        counts = Counter(text for i in rows for text in map(normalise, lines[i]["references"]))
+        most = max(sorted(counts), key=lambda text: counts[text])
+        for i in rows:
+            answers[i] = most
+    return answers
 
 
 def _plain_records(
