@@ -40,7 +40,7 @@ _NOTES = """\
 Macro averages over languages, 0 to 100; 95 % intervals by bootstrap over what the pictures show.
 
 - **baseline**: {baseline}. **lead**: model minus baseline, interval from paired draws.
-- **majority**: the one answer that is most often right in a language, given to all its pictures.
+- **majority**: the one answer that is most often right, given to all pictures of a language.
 - **shuffled**: the model's own answers to other pictures of the same split and language.
 - **exact match** (`nfkc-space`): equal to a reference after NFKC and single spaces; case counts.
 - **chrF** (`chrF2|nc:6|nw:0|space:no|nfkc`): corpus chrF of each language, as sacrebleu.

@@ -32,7 +32,7 @@ for kind in KINDS:
             {
                 "train": SceneQuestions("train", DEMO_SCENES, len(LANGUAGES), kind, LANGUAGES),
                 **{
-                    split: SceneQuestions(split, DEMO_TEST_SCENES, 4, kind, LANGUAGES)
+                    split: SceneQuestions(split, DEMO_TEST_SCENES, 2, kind, LANGUAGES)
                     for split in tests
                 },
             }

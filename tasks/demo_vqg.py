@@ -27,8 +27,8 @@ seqio.TaskRegistry.add(
     source=RecordSource(
         {
             "train": SceneAnswers("train", DEMO_SCENES, len(LANGUAGES), LANGUAGES),
-            "validation": SceneAnswers("validation", DEMO_TEST_SCENES, 4, LANGUAGES),
-            "unseen_art": SceneAnswers("unseen_art", DEMO_TEST_SCENES, 4, LANGUAGES),
+            "validation": SceneAnswers("validation", DEMO_TEST_SCENES, 2, LANGUAGES),
+            "unseen_art": SceneAnswers("unseen_art", DEMO_TEST_SCENES, 2, LANGUAGES),
         }
     ),
     preprocessors=[

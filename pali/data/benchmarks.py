@@ -82,11 +82,11 @@ class Benchmark:
     baseline: Baseline | None = None
     splits: Mapping[str, str] = field(default_factory=lambda: SPLITS)
     """What the splits are, for the report."""
-    right_script: bool = True
-    """Whether answers are in the language of the record, so that their script can be wrong."""
+    english: bool = False
+    """Whether answers are English, whatever the language of the question."""
 
 
-_SCENES = Benchmark(splits=SCENE_SPLITS, right_script=False)
+_SCENES = Benchmark(splits=SCENE_SPLITS, english=True)
 
 BENCHMARKS = {
     "demo_captions": Benchmark(group="code", choices=20, baseline=ClassNames()),

@@ -39,7 +39,7 @@ class Scenes:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """image_key, split, scene."""
-        return _picture(describe(self.split, self._numbers[index]))
+        return _picture(describe(self.split, self._numbers[_checked(index, len(self))]))
 
     @property
     def _numbers(self) -> Sequence[int]:

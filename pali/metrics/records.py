@@ -75,14 +75,16 @@ _KNOWN: dict[MetricFn, tuple[Metric, ...]] = {
 
 
 def score(
-    lines: Sequence[Line], metric_fns: Sequence[MetricFn], right_script: bool = True
+    lines: Sequence[Line], metric_fns: Sequence[MetricFn], english: bool = False
 ) -> list[Record]:
     """Scores one task and split.
 
     Args:
       lines: predictions, all of one task and split.
       metric_fns: what the task file names. A choice is measured wherever lines have candidates.
-      right_script: measure the script too, if lines have a language that pali knows.
+      english: answers are English, whatever the language of the question: one majority answer for
+        all languages, and no script to get wrong. Else the right script is measured, too, wherever
+        lines have a language that pali knows.
 
     Raises:
       ValueError: no lines.
@@ -102,9 +104,9 @@ def score(
         if function not in _KNOWN:
             records += _plain_records(lines, texts, function)
         for metric in _KNOWN.get(function, ()):
-            constant = {"majority": _majority(lines)} if metric is EXACT_MATCH else {}
+            constant = {"majority": _majority(lines, english)} if metric is EXACT_MATCH else {}
             records += _text_records(lines, texts | constant, metric)
-    if right_script and _languages_known(lines):
+    if not english and _languages_known(lines):
         records += _text_records(lines, texts, RIGHT_SCRIPT)
     return [*records, *_choice_records(lines), *_classifier_records(lines)]
 
@@ -122,10 +124,10 @@ def _text_records(
     return _records(lines, metric.name, metric.variant, tables)
 
 
-def _majority(lines: Sequence[Line]) -> list[str]:
-    """For each line the reference that most lines of its language have; of several the first."""
+def _majority(lines: Sequence[Line], english: bool) -> list[str]:
+    """For each line the reference that most lines (of its language) have; of several the first."""
     answers = [""] * len(lines)
-    for rows in _by_language(lines).values():
+    for rows in [range(len(lines))] if english else _by_language(lines).values():
         counts = Counter(text for i in rows for text in map(normalise, lines[i]["references"]))
         most = max(sorted(counts), key=lambda text: counts[text])
         for i in rows:

@@ -27,7 +27,7 @@ if (_checkout / "pyproject.toml").is_file() and (_checkout / "tasks").is_dir():
 DEMO_IMAGE_SIZE = 72
 DEMO_VIEWS = 32
 DEMO_SCENES = 20_000  # for training
-DEMO_TEST_SCENES = 400  # of every other split
+DEMO_TEST_SCENES = 800  # of every other split
 DEMO_TOKENIZER = str(pathlib.Path(__file__).resolve().parents[1] / "embedded" / "spiece.model")
 
 
