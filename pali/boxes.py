@@ -65,7 +65,7 @@ def parse_boxes(text: str) -> ParsedBoxes:
         ymin, xmin, ymax, xmax = (int(number) for number in match[1].split())
         if ymin <= ymax and xmin <= xmax and not _has_number(match[2]):
             middles = ((number + 0.5) / BINS for number in (ymin, xmin, ymax, xmax))
-            boxes.append(Box(*middles, match[2]))
+            boxes.append(Box(*middles, label=match[2]))
         else:
             unparsed.append(match[0])
     if after := text[end:].strip():

@@ -44,7 +44,7 @@ def detection(
         statistics(prediction, as_references(target)[0])
         for target, prediction in zip(targets, predictions, strict=True)
     ]
-    sums = np.sum(rows, axis=0, dtype=np.float64)
+    sums = np.array(rows, np.float64).sum(axis=0)
     return {name: float(finish(sums)) for name, finish in SCORES.items()}
 
 
