@@ -43,7 +43,8 @@ def format_boxes(boxes: Iterable[Box]) -> str:
     """Boxes as the text of an answer, in the order given; a coordinate becomes its bin.
 
     Raises:
-      ValueError: a coordinate is outside [0, 1], a box has no area, or a label is empty.
+      ValueError: a coordinate is outside [0, 1], a box has no area, or a label is empty or has a
+        number as a word.
     """
     return " ".join(_format(box) for box in boxes)
 
@@ -51,7 +52,8 @@ def format_boxes(boxes: Iterable[Box]) -> str:
 def parse_boxes(text: str) -> ParsedBoxes:
     """The boxes of an answer; what cannot be read is kept apart and never guessed at.
 
-    A box needs four numbers, a label, ymin <= ymax and xmin <= xmax. Each coordinate comes back as
+    A box needs four numbers, ymin <= ymax, xmin <= xmax, and a label without a number as a word:
+    of five numbers in a row nobody knows which four are meant. Each coordinate comes back as
     the middle of its bin, so within half a bin of what `format_boxes` was given.
     """
     text = " ".join(text.split())
@@ -61,9 +63,9 @@ def parse_boxes(text: str) -> ParsedBoxes:
             unparsed.append(before)
         end = match.end()
         ymin, xmin, ymax, xmax = (int(number) for number in match[1].split())
-        if ymin <= ymax and xmin <= xmax:
+        if ymin <= ymax and xmin <= xmax and not _has_number(match[2]):
             middles = ((number + 0.5) / BINS for number in (ymin, xmin, ymax, xmax))
-            boxes.append(Box(*middles, match[2]))
+            boxes.append(Box(*middles, label=match[2]))
         else:
             unparsed.append(match[0])
     if after := text[end:].strip():
@@ -76,5 +78,11 @@ def _format(box: Box) -> str:
         raise ValueError(f"{box} is no box inside the picture: 0 <= min < max <= 1 is needed")
     if not box.label.strip():
         raise ValueError(f"{box} has no label")
+    if _has_number(box.label):
+        raise ValueError(f"{box} has a number in its label, which could not be told from a place")
     bins = (min(int(share * BINS), BINS - 1) for share in box[:4])
     return " ".join((*map(str, bins), box.label))
+
+
+def _has_number(label: str) -> bool:
+    return any(word.isdecimal() for word in label.split())

@@ -87,7 +87,7 @@ def main(
         raise KeyboardInterrupt(f"interrupted; the same command goes on from {path}") from None
     scores = []
     for split, lines in zip(splits, found, strict=True):
-        scores += records.score(lines, split.metric_fns)
+        scores += records.score(lines, split.metric_fns, split.benchmark.english)
     results = {
         "model": {"folder": str(folder), "fingerprint": fingerprint(folder)},
         "pali": pali.__version__,

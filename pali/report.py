@@ -18,12 +18,18 @@ from pali.data.benchmarks import BENCHMARKS
 from pali.languages import LANGUAGES
 from pali.metrics.records import Line, Record
 
-COLUMNS = ("split", "metric", "model", "95 %", "baseline", "lead", "shuffled", "chance", "n")
+COLUMNS = (
+    *("split", "metric", "model", "95 %", "baseline", "lead"),
+    *("majority", "shuffled", "chance", "n"),
+)
 NAMES = {
     ("exact_match", "nfkc-space"): "exact match",
     ("chrf", "chrF2|nc:6|nw:0|space:no|nfkc"): "chrF",
     ("cer", "levenshtein|nfkc|spaces"): "character errors",
     ("cer_no_spaces", "levenshtein|nfkc|no-spaces"): "character errors, no spaces",
+    ("recall", "iou-0.5-greedy"): "box recall",
+    ("precision", "iou-0.5-greedy"): "box precision",
+    ("unparsed", "iou-0.5-greedy"): "unparsed answers",
     ("right_script", "most-letters"): "right script",
     ("choice", "sum-minus-prior"): "choice, less prior",
     ("choice", "sum"): "choice, plain",
@@ -36,6 +42,7 @@ _NOTES = """\
 Macro averages over languages, 0 to 100; 95 % intervals by bootstrap over what the pictures show.
 
 - **baseline**: {baseline}. **lead**: model minus baseline, interval from paired draws.
+- **majority**: the one answer that is most often right, given to all pictures of a language.
 - **shuffled**: the model's own answers to other pictures of the same split and language.
 - **exact match** (`nfkc-space`): equal to a reference after NFKC and single spaces; case counts.
 - **chrF** (`chrF2|nc:6|nw:0|space:no|nfkc`): corpus chrF of each language, as sacrebleu.
@@ -67,6 +74,7 @@ def rows(scores: Sequence[Record]) -> list[list[str]]:
                 _interval(systems.get("model")),
                 _number(systems.get("baseline")),
                 _lead(systems.get("baseline")),
+                _number(systems.get("majority")),
                 _number(systems.get("shuffled")),
                 f"{some['chance']:.1f}" if "chance" in some else "",
                 f"{some['n']:,}",

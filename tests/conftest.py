@@ -5,6 +5,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -14,6 +15,10 @@ from sentencepiece import sentencepiece_model_pb2 as protos
 from pali.checkpoints import pretrained
 from pali.config import MT5Config, PaLIConfig, ViTConfig
 from pali.tokenizer import NUM_SENTINELS
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("pali", deadline=None)
+hypothesis.settings.load_profile("pali")
 
 LANGUAGES = ("en", "fr", "hi", "sw", "th", "zh", "ar")
 

@@ -419,6 +419,17 @@ def test_tasks_unknown(capsys):
     assert "nearest: demo_captions" in capsys.readouterr().err
 
 
+def test_the_boxes_of_an_answer_are_drawn_on_its_picture():
+    image = np.zeros((100, 200, 3), np.uint8)
+    drawn = tasks.with_boxes({"image": image, "targets": "200 100 600 400 dog"})
+    rows, columns = np.nonzero(drawn.any(axis=2))
+    found = rows.min(), columns.min(), rows.max(), columns.max()
+    np.testing.assert_allclose(found, (20, 20, 60, 80), atol=1)
+    assert not image.any()
+    for text in ("dog", "4", "200 100 600 400 dog and 3", ""):
+        assert not tasks.with_boxes({"image": image, "targets": text}).any(), text
+
+
 def test_contact_sheet_places_pictures_row_by_row():
     images = [np.full((5, 6, 3), number, np.uint8) for number in range(5)]
     sheet = tasks.contact_sheet(images, columns=2)

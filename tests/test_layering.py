@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # A room may import what stands in its own row or above, and nothing below.
 LAYERS = [
-    ["config", "types", "languages", "prompts", "metrics", "tokenizer", "image"],
+    ["config", "types", "languages", "prompts", "metrics", "tokenizer", "image", "boxes"],
     ["models", "compilation_cache"],
     ["losses", "decoding"],
     ["optim", "checkpoints"],

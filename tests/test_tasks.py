@@ -44,6 +44,28 @@ GENERATING = {
 }
 SPLITS_OF = {"demo_ocr": OCR_SPLITS, "demo_flags": FLAG_SPLITS}
 IN_MIXTURE = set(GENERATING) - set(SPLITS_OF)
+"""What the mixture of stage 2 is made of."""
+GENERATING["demo_split_captions"] = (
+    "demo_split_captions",
+    DOG,
+    "Generate the alt_text in EN at ",
+    None,
+)
+
+# Task -> (file, how its prompts begin, how long its prompts and answers are at most, in tokens).
+SCENES = {
+    "demo_vqa_count": ("demo_vqa", "Answer in EN: ", 48, 4),
+    "demo_vqa_presence": ("demo_vqa", "Answer in EN: ", 48, 4),
+    "demo_vqa_colour": ("demo_vqa", "Answer in EN: ", 32, 6),
+    "demo_vqa_direction": ("demo_vqa", "Answer in EN: ", 88, 6),
+    "demo_vqa_corner": ("demo_vqa", "Answer in EN: ", 48, 8),
+    "demo_vqg": ("demo_vqg", "Generate a question in ", 24, 88),
+    "demo_list_objects": ("demo_objects", "Answer in EN: List the objects present:", 16, 40),
+    "demo_object_presence": ("demo_objects", "Answer in EN: Is ", 24, 4),
+    "demo_all_objects": ("demo_objects", "Answer in EN: Is ", 40, 4),
+    "demo_which_objects": ("demo_objects", "Answer in EN: Which of ", 48, 32),
+    "demo_detection": ("demo_detection", "detect ", 40, 112),
+}
 CLASSIFYING = {"demo_concepts": "demo_concepts"}
 
 
@@ -57,11 +79,12 @@ def first_batch(mixture: Mixture, convert) -> dict:
 
 
 def test_every_file_is_found_and_every_task_is_in_the_table():
-    files = {*(file for file, *_ in GENERATING.values()), *CLASSIFYING.values(), "mixtures"}
+    files = {file for file, *_ in (*GENERATING.values(), *SCENES.values())}
+    files |= {*CLASSIFYING.values(), "mixtures"}
     assert set(pali.tasks.available()) == files
     found = registered()
     ours = {name for name in found.tasks if name.startswith("demo_")}
-    assert ours == {*GENERATING, *CLASSIFYING}
+    assert ours == {*GENERATING, *SCENES, *CLASSIFYING}
     folder = pathlib.Path(pali.tasks.__file__).parents[2] / "tasks"
     assert {path.stem for path in folder.glob("*.py")} == files
 
@@ -79,7 +102,10 @@ def test_generating_tasks_ask_and_answer(name):
     assert example["targets"][-1] == tokenizer.eos_id
     assert example["image"].shape == (SIZE, SIZE, 3)
     answers = tokenizer.decode(example["targets"].tolist()).split(", ")
-    assert (answer or record["text"]) in answers
+    if name == "demo_split_captions":
+        assert set(answers) <= set(load_corpus().keywords("en")["1f415"])
+    else:
+        assert (answer or record["text"]) in answers
 
 
 @pytest.mark.parametrize(
@@ -88,14 +114,31 @@ def test_generating_tasks_ask_and_answer(name):
 def test_every_split_has_records_and_its_texts_fit_the_lengths_of_the_config(name, split):
     task = one(name, split)
     assert len(task.source) > 0
-    convert = EncoderDecoderFeatures(16, 24, SIZE)
+    longest = 64 if name == "demo_split_captions" else 16
+    convert = EncoderDecoderFeatures(longest, 24, SIZE)
     for index in np.linspace(0, len(task.source) - 1, 7).astype(int):
         example = apply(task.functions, task.source[int(index)])
-        assert len(example["inputs"]) <= 16, "a cut prompt would lose its blank"
+        assert len(example["inputs"]) <= longest, "a cut prompt would lose its blank"
         convert(example)
 
 
-@pytest.mark.parametrize("name", [*GENERATING, *CLASSIFYING])
+@pytest.mark.parametrize("name", SCENES)
+def test_tasks_on_scenes_ask_and_answer(name):
+    _, prompt, inputs, targets = SCENES[name]
+    tokenizer = Tokenizer(pali.tasks.DEMO_TOKENIZER)
+    for split in registered().tasks[name]:
+        task = one(name, split)
+        for index in np.linspace(0, len(task.source) - 1, 9).astype(int):
+            example = apply(task.functions, task.source[int(index)])
+            assert tokenizer.decode(example["inputs"].tolist()).startswith(prompt)
+            assert (example["inputs"][-2] == tokenizer.sentinel(0)) == (name != "demo_detection")
+            assert len(example["inputs"]) <= inputs
+            assert 2 <= len(example["targets"]) <= targets
+            assert example["image"].shape == (SIZE, SIZE, 3)
+            assert example["split"] == split
+
+
+@pytest.mark.parametrize("name", [*GENERATING, *SCENES, *CLASSIFYING])
 def test_seqio_reads_the_task_and_yields_the_same_first_example(name):
     dataset = seqio.get_mixture_or_task(name).get_dataset(split="validation", shuffle=False)
     task = one(name, "validation")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pali.boxes import parse_boxes
 from pali.commands import CommandError, import_seqio_bridge, missing_extra
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="default: %(default)s")
     parser.add_argument("--examples", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the order (default: %(default)s)")
-    parser.add_argument("--sheet", metavar="PNG", help="write the pictures of the examples there")
+    parser.add_argument(
+        "--sheet", metavar="PNG", help="write the pictures of the examples there, with boxes"
+    )
     parser.add_argument(
         "--module", action="append", default=[], help="a task file of your own; may be repeated"
     )
@@ -130,8 +133,24 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int = 8) -> np.ndarray:
     return sheet
 
 
+def with_boxes(example: Example) -> np.ndarray:
+    """The picture of an example, and on it the boxes that its answer names: u8[h w 3]."""
+    from PIL import Image, ImageDraw
+
+    boxes, unparsed = parse_boxes(example.get("targets", ""))
+    if unparsed:  # The answer is another kind of text.
+        return example["image"]
+    image = Image.fromarray(example["image"])
+    pen = ImageDraw.Draw(image)
+    for box in boxes:
+        left, right = box.xmin * image.width, box.xmax * image.width
+        top, bottom = box.ymin * image.height, box.ymax * image.height
+        pen.rectangle((left, top, right, bottom), outline="lime")
+    return np.asarray(image)
+
+
 def _write_sheet(path: str | None, examples: Sequence[Example]) -> None:
-    images = [example["image"] for example in examples if "image" in example]
+    images = [with_boxes(example) for example in examples if "image" in example]
     if path is None:
         return
     if not images:

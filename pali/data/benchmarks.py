@@ -17,6 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from pali.data.demo_corpus import load_corpus
+from pali.data.object_prompts import FORMS
+from pali.data.question_phrases import KINDS
+from pali.data.scenes import SCENE_SPLITS
 from pali.data.sources import SPLITS
 from pali.data.text_sources import FLAG_SPLITS, OCR_SPLITS
 
@@ -80,7 +83,11 @@ class Benchmark:
     baseline: Baseline | None = None
     splits: Mapping[str, str] = field(default_factory=lambda: SPLITS)
     """What each split holds, in words for the report."""
+    english: bool = False
+    """Whether answers are English, whatever the language of the question."""
 
+
+_SCENES = Benchmark(splits=SCENE_SPLITS, english=True)
 
 BENCHMARKS = {
     "demo_captions": Benchmark(group="code", choices=20, baseline=ClassNames()),
@@ -90,5 +97,10 @@ BENCHMARKS = {
     "demo_subgroup": Benchmark(group="code"),
     "demo_ocr": Benchmark(group="text", splits=OCR_SPLITS),
     "demo_flags": Benchmark(group="code", choices=20, splits=FLAG_SPLITS),
+    "demo_split_captions": Benchmark(group="code"),
+    "demo_vqg": Benchmark(splits=SCENE_SPLITS),
+    **{f"demo_vqa_{kind}": _SCENES for kind in KINDS},
+    **{f"demo_{form}": _SCENES for form in FORMS if form != "detect"},
+    "demo_detection": _SCENES,
 }
 """By the name of the task."""

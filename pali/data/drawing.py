@@ -71,22 +71,35 @@ def place(
       where: (x, y) in [0, 1]: from touching the left or upper edge to touching the other.
       mirror: whether left and right are exchanged before the turn.
     """
+    turn, low, extent = turned(drawing, angle, mirror)
+    zoom = scale * (size - 2) / extent.max()  # one pixel of margin for interpolation
+    corner = 1 + where * (size - 2 - zoom * extent)
+    return sample(drawing, (size, size), turn, zoom, corner - zoom * low)
+
+
+def turned(
+    drawing: Drawing, angle: float, mirror: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The matrix [2 2] of a turn; where the turned outline begins and how far it goes, (x, y)."""
     cosine, sine = math.cos(angle), math.sin(angle)
     turn = np.array([[cosine, -sine], [sine, cosine]])
     if mirror:
         turn = turn @ np.diag([-1.0, 1.0])
     points = drawing.outline @ turn.T
     low, high = points.min(axis=0), points.max(axis=0)
-    extent = high - low
-    zoom = scale * (size - 2) / extent.max()  # one pixel of margin for interpolation
-    corner = 1 + where * (size - 2 - zoom * extent)
-    middle = corner - zoom * low
+    return turn, low, high - low
+
+
+def sample(
+    drawing: Drawing, size: tuple[int, int], turn: np.ndarray, zoom: float, middle: np.ndarray
+) -> Image.Image:
+    """The drawing turned and zoomed, its centre at `middle` of a picture of (width, height)."""
     # Image.transform wants the way back: from a pixel of the result to one of the drawing.
     back = np.linalg.inv(turn) / zoom
     offset = np.array(drawing.center) - back @ middle
     coefficients = (back[0, 0], back[0, 1], offset[0], back[1, 0], back[1, 1], offset[1])
     return drawing.image.transform(
-        (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+        size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
     )
 
 

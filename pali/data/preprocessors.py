@@ -20,6 +20,7 @@ import numpy as np
 
 from pali import prompts
 from pali.data.rendering import render
+from pali.data.scenes import describe, render_scene
 from pali.data.typesetting import typeset
 from pali.image import load_image
 from pali.tokenizer import Tokenizer
@@ -51,6 +52,19 @@ class TypesetPicture:
         """Adds "image"."""
         image = typeset(example["text"], example["lang"], example["view"], self.size)
         return example | {"image": image}
+
+
+@dataclass(frozen=True)
+class RenderScene:
+    """split, scene -> image u8[size size 3] of that scene, a pure function of the two."""
+
+    size: int
+    makes_image: ClassVar[bool] = True
+
+    def __call__(self, example: Example) -> Example:
+        """Adds "image"."""
+        scene = describe(example["split"], example["scene"])
+        return example | {"image": render_scene(scene, self.size)}
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,29 @@ class SomeOf:
 
         chosen = set(sorted(example[self.key], key=rank)[: self.count])
         return example | {self.to: [item for item in example[self.key] if item in chosen]}
+
+
+@dataclass(frozen=True)
+class CutList:
+    """Cuts a list of at least two items in two, at another place for every view of a picture.
+
+    The cut is between items, and its position counts them: the one unit that lists have in every
+    script, whereas words are not marked in Chinese, Japanese or Thai. Neither part is empty.
+    """
+
+    key: str
+    """The list."""
+
+    def __call__(self, example: Example) -> Example:
+        """Adds "position" and the lists "before" and "after"; ValueError for a list too short."""
+        items = example[self.key]
+        if len(items) < 2:
+            raise ValueError(f"{self.key} of {example['image_key']} is {items}: too short to cut")
+        name = f"{example['image_key']}/cut".encode()
+        number = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+        position = 1 + number % (len(items) - 1)
+        parts = {"before": items[:position], "after": items[position:]}
+        return example | parts | {"position": position}
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from __future__ import annotations
 import functools
 import io
 import math
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from pali.data.demo_corpus import load_corpus
@@ -37,6 +38,17 @@ CANONICAL_SCALE = 0.9
 OVERSAMPLING = 1.5
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])
+
+
+class Look(NamedTuple):
+    """How a view shows a drawing."""
+
+    angle: float  # radians
+    scale: float  # of the turned drawing's longer side to the picture's
+    mirror: bool
+    where: np.ndarray  # [2] (x, y) of what room is left, in 0..1
+    matrix: np.ndarray  # [3 3]: the colour is matrix @ rgb + shift, for rgb in 0..255
+    shift: float
 
 
 @functools.lru_cache(maxsize=8192)
@@ -62,23 +74,32 @@ def render(art: str, code: str, view: int, size: int) -> UInt8[np.ndarray, "{siz
     """
     generator = seeded(f"{art}/{code}/{view}")
     drawing = rasterise(art, code, round(OVERSAMPLING * size))
+    look = draw_look(generator, art, code)
+    picture = place(drawing, size, look.angle, look.scale, look.where, look.mirror)
+    return worn(generator, lay_over(picture, look, background(generator, size)), size / 72)
 
+
+def draw_look(generator: np.random.Generator, art: str, code: str) -> Look:
+    """How a view of a concept or a flag shows its drawing."""
     angle = math.radians(generator.uniform(-ROTATION, ROTATION))
     scale = generator.uniform(*SCALE)
     mirror = generator.random() < MIRROR_SHARE and _mirrors(art, code)
     where = generator.random(2)
-    picture = place(drawing, size, angle, scale, where, mirror)
-    matrix, shift = _colour_change(generator)
-    ground = background(generator, size)
+    return Look(angle, scale, mirror, where, *_colour_change(generator))
 
+
+def lay_over(
+    picture: Image.Image, look: Look, ground: Float32[np.ndarray, ...]
+) -> Float32[np.ndarray, "h w 3"]:
+    """A picture of mode "RGBa" in the colours of a look, over what broadcasts to its [h w 3]."""
     pixels = np.asarray(picture).reshape(-1, 4).astype(np.float32)
     # Premultiplied colours: a shift of all colours is a shift in proportion to the opacity.
-    change = np.concatenate([matrix.T, np.full((1, 3), shift / WHITE)]).astype(np.float32)
-    drawn = pixels @ change
+    change = np.concatenate([look.matrix.T, np.full((1, 3), look.shift / WHITE)])
+    drawn = pixels @ change.astype(np.float32)
     cover = (1 / WHITE) * pixels[:, 3:]
     np.clip(drawn, 0, pixels[:, 3:], out=drawn)
-    result = drawn.reshape(size, size, 3) + ground * (1 - cover).reshape(size, size, 1)
-    return worn(generator, result, size / 72)
+    shape = (picture.height, picture.width, -1)
+    return drawn.reshape(shape) + ground * (1 - cover).reshape(shape)
 
 
 def canonical(art: str, code: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:

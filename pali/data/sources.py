@@ -92,7 +92,7 @@ class DemoTexts:
     """One of SPLITS."""
     languages: tuple[str, ...]
     views: int = 48
-    needs: Literal["name", "keywords"] = "name"
+    needs: Literal["name", "keywords", "two keywords"] = "name"
     """Pairs without such a text are left out."""
 
     def __len__(self) -> int:
@@ -183,7 +183,8 @@ def _pairs(
         texts = corpus.names(lang) if needs == "name" else corpus.keywords(lang)
         for concept in _concepts(corpus, split, lang):
             available = [art for art in arts if concept.code in drawn[art]]
-            if not texts.get(concept.code) or not available:
+            found = texts.get(concept.code, ())
+            if not found or not available or (needs == "two keywords" and len(found) < 2):
                 continue
             if split != "train":
                 available = available[_hash(f"{lang}/{concept.code}") % len(available) :][:1]

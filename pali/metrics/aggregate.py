@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pali.metrics import chrf as chrf_
+from pali.metrics import detection as detection_
 from pali.metrics import error_rates
 from pali.metrics import exact_match as exact_match_
 from pali.metrics import script as script_
@@ -108,6 +109,15 @@ CER_NO_SPACES = Metric(
         prediction, references, error_rates.characters_without_spaces
     ),
     mean_of,
+)
+DETECTION = tuple(
+    Metric(
+        name,
+        detection_.VARIANT,
+        lambda prediction, references, lang: detection_.statistics(prediction, references[0]),
+        finish,
+    )
+    for name, finish in detection_.SCORES.items()
 )
 RIGHT_SCRIPT = Metric(
     "right_script",

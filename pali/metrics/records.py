@@ -7,11 +7,12 @@ Out: score records, plain dicts for metrics.json:
 
     benchmark, version, split   what was measured
     metric, variant             how; a score without its variant means nothing
-    system                      "model", "baseline", or "shuffled": the model's own answers to other
-                                pictures of the same split and language
-    score, n, languages         per cent, macro average over so many languages; examples behind it
+    system                      "model", "baseline", "majority": of exact match, the answer that is
+                                most often right in a language, for all its examples; or "shuffled":
+                                the model's own answers to other pictures of that split and language
+    score, n, languages         0..100, macro average over so many languages; examples behind it
     interval                    95 %, bootstrap over what the pictures show (aggregate.py)
-    lead                        of the two controls: model minus control and its paired interval
+    lead                        of the controls: model minus control and its paired interval
     chance                      of a choice: the score of a guess
     per_language                the score of each language
 """
@@ -19,6 +20,7 @@ Out: score records, plain dicts for metrics.json:
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -30,14 +32,16 @@ from pali.metrics.aggregate import (
     CER,
     CER_NO_SPACES,
     CHRF,
+    DETECTION,
     EXACT_MATCH,
     RIGHT_SCRIPT,
     Metric,
     Table,
 )
 from pali.metrics.chrf import chrf
+from pali.metrics.detection import detection
 from pali.metrics.error_rates import cer, cer_no_spaces
-from pali.metrics.exact_match import exact_match
+from pali.metrics.exact_match import exact_match, normalise
 
 MetricFn = Callable[[Sequence[Any], Sequence[str]], dict[str, float]]
 """What a task file names: (targets, predictions) of a split -> scores."""
@@ -73,21 +77,26 @@ class Line(TypedDict):
 
 
 # Metric functions whose per-example statistics are known, and which so have an interval.
-_KNOWN: dict[MetricFn, Metric] = {
-    exact_match: EXACT_MATCH,
-    chrf: CHRF,
-    cer: CER,
-    cer_no_spaces: CER_NO_SPACES,
+_KNOWN: dict[MetricFn, tuple[Metric, ...]] = {
+    exact_match: (EXACT_MATCH,),
+    chrf: (CHRF,),
+    cer: (CER,),
+    cer_no_spaces: (CER_NO_SPACES,),
+    detection: DETECTION,
 }
 
 
-def score(lines: Sequence[Line], metric_fns: Sequence[MetricFn]) -> list[Record]:
+def score(
+    lines: Sequence[Line], metric_fns: Sequence[MetricFn], english: bool = False
+) -> list[Record]:
     """Scores one task and split.
 
     Args:
       lines: predictions, all of one task and split.
-      metric_fns: what the task file names. The right script is measured wherever lines have a
-        language that pali knows, a choice wherever they have candidates.
+      metric_fns: what the task file names. A choice is measured wherever lines have candidates.
+      english: answers are English, whatever the language of the question: one majority answer for
+        all languages, and no script to get wrong. Else the right script is measured, too, wherever
+        lines have a language that pali knows.
 
     Raises:
       ValueError: no lines.
@@ -104,11 +113,12 @@ def score(lines: Sequence[Line], metric_fns: Sequence[MetricFn]) -> list[Record]
 
     records = []
     for function in metric_fns:
-        if metric := _KNOWN.get(function):
-            records += _text_records(lines, texts, metric)
-        else:
+        if function not in _KNOWN:
             records += _plain_records(lines, texts, function)
-    if _languages_known(lines):
+        for metric in _KNOWN.get(function, ()):
+            constant = {"majority": _majority(lines, english)} if metric is EXACT_MATCH else {}
+            records += _text_records(lines, texts | constant, metric)
+    if not english and _languages_known(lines):
         records += _text_records(lines, texts, RIGHT_SCRIPT)
     return [*records, *_choice_records(lines), *_classifier_records(lines)]
 
@@ -124,6 +134,17 @@ def _text_records(
         ]
         tables[system] = _table(lines, np.array(statistics, np.float64), metric.finish)
     return _records(lines, metric.name, metric.variant, tables)
+
+
+def _majority(lines: Sequence[Line], english: bool) -> list[str]:
+    """For each line the reference that most lines (of its language) have; of several the first."""
+    answers = [""] * len(lines)
+    for rows in [range(len(lines))] if english else _by_language(lines).values():
+        counts = Counter(text for i in rows for text in map(normalise, lines[i]["references"]))
+        most = max(sorted(counts), key=lambda text: counts[text])
+        for i in rows:
+            answers[i] = most
+    return answers
 
 
 def _plain_records(

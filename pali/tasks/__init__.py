@@ -26,6 +26,8 @@ if (_checkout / "pyproject.toml").is_file() and (_checkout / "tasks").is_dir():
 # What the demo tasks agree on; a run's config decides what it reads in the end (fit_to_model).
 DEMO_IMAGE_SIZE = 72
 DEMO_VIEWS = 32
+DEMO_SCENES = 20_000  # for training
+DEMO_TEST_SCENES = 800  # of every other split
 DEMO_TOKENIZER = str(pathlib.Path(__file__).resolve().parents[1] / "embedded" / "spiece.model")
 
 

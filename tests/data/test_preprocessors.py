@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pali.data.preprocessors import DecodePicture, RenderPicture, SomeOf, TextToText, Tokenize
+from pali.data.preprocessors import (
+    CutList,
+    DecodePicture,
+    RenderPicture,
+    RenderScene,
+    SomeOf,
+    TextToText,
+    Tokenize,
+)
 from pali.data.rendering import render
+from pali.data.scenes import describe, render_scene
 from pali.image import ImageError, load_image
 from pali.tokenizer import Tokenizer
 
@@ -29,6 +38,13 @@ def test_render_picture_is_the_view_of_the_record():
     example = RenderPicture(24)(RECORD)
     np.testing.assert_array_equal(example["image"], render("noto", "1f415", 3, 24))
     other = RenderPicture(24)(RECORD | {"view": 4})
+    assert not np.array_equal(example["image"], other["image"])
+
+
+def test_render_scene_is_the_scene_of_the_record():
+    example = RenderScene(24)({"split": "validation", "scene": 5})
+    np.testing.assert_array_equal(example["image"], render_scene(describe("validation", 5), 24))
+    other = RenderScene(24)({"split": "train", "scene": 5})
     assert not np.array_equal(example["image"], other["image"])
 
 
@@ -62,6 +78,22 @@ def test_some_of_gives_each_item_its_turn_in_the_order_of_the_list():
         seen.update(chosen)
     assert seen == set(RECORD["keywords"])
     assert some(RECORD | {"keywords": ["mbwa"]})["some"] == ["mbwa"]
+
+
+def test_cut_list_loses_nothing_and_leaves_no_part_empty():
+    cut = CutList("keywords")
+    positions = set()
+    for view in range(40):
+        found = cut(RECORD | {"image_key": f"noto/1f415/{view}"})
+        assert found["before"] + found["after"] == RECORD["keywords"]
+        assert len(found["before"]) == found["position"]
+        positions.add(found["position"])
+    assert positions == {1, 2, 3, 4}
+    text = TextToText("split_caption", "after")(cut(RECORD | {"keywords": ["mbwa", "uso"]}))
+    assert text["inputs"] == "Generate the alt_text in SW at 1: mbwa <extra_id_0>"
+    assert text["targets"] == "uso"
+    with pytest.raises(ValueError, match=r"keywords of noto/1f415/3 is \['mbwa'\]: too short"):
+        cut(RECORD | {"keywords": ["mbwa"]})
 
 
 def test_tokenize_ends_both_texts_with_eos_and_loses_nothing(tiny_tokenizer):

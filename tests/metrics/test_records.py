@@ -9,6 +9,7 @@ import pytest
 
 from pali.metrics import records
 from pali.metrics.chrf import chrf
+from pali.metrics.detection import SCORES, VARIANT, detection
 from pali.metrics.error_rates import cer, cer_no_spaces
 from pali.metrics.exact_match import exact_match
 
@@ -111,7 +112,38 @@ def test_without_a_known_language_there_is_no_script(lang):
 
 def test_without_classifier_there_is_no_baseline():
     lines = [line("en", number, "dog") for number in range(4)]
-    assert {key[2] for key in scores_of(lines)} == {"model", "shuffled"}
+    assert {key[2] for key in scores_of(lines)} == {"model", "majority", "shuffled"}
+
+
+def test_the_majority_answer_is_that_of_each_language():
+    answers = {"en": ["2", "2", "2", "1"], "hi": ["1", "1", "2", "1"]}
+    lines = [
+        line(lang, number, "2", references=[answer])
+        for lang, each in answers.items()
+        for number, answer in enumerate(each)
+    ]
+    found = scores_of(lines)["exact_match", "nfkc-space", "majority"]
+    assert found["per_language"] == {"en": 75, "hi": 75}
+    assert found["lead"]["score"] == (75 + 25) / 2 - 75
+    assert ("chrf", "chrF2|nc:6|nw:0|space:no|nfkc", "majority") not in scores_of(lines)
+    english = records.score(lines, (exact_match,), english=True)
+    (found,) = [record for record in english if record["system"] == "majority"]
+    assert found["per_language"] == {"en": 25, "hi": 75}  # "1", of which there are four.
+
+
+def test_boxes_are_scored_by_their_own_metrics():
+    cat = "100 100 300 300 cat"
+    lines = [line("en", number, cat, references=[cat]) for number in range(3)]
+    lines.append(line("en", 3, "nothing", references=[cat]))
+    scores = scores_of(lines, (detection,))
+    found = {metric: scores[metric, VARIANT, "model"]["score"] for metric in SCORES}
+    assert found == {"recall": 75, "precision": 75, "unparsed": 25}
+
+
+def test_the_script_is_measured_only_where_it_can_be_wrong():
+    lines = [line("hi", number, "2", references=["2"]) for number in range(2)]
+    found = {record["metric"] for record in records.score(lines, (exact_match,), english=True)}
+    assert found == {"exact_match"}
 
 
 def test_one_picture_has_no_controls_and_no_choice(perfect):
