@@ -22,11 +22,16 @@ import sys
 from collections.abc import Sequence
 
 import pali
+from pali import asking
 from pali.commands import CommandError
 
 COMMANDS = {
     "demo": "caption the example pictures that come with pali",
     "caption": "caption your pictures in many languages",
+    "answer": "answer questions about pictures",
+    "ocr": "read the text in pictures",
+    "classify": "choose among labels of your own",
+    "detect": "find things of your own classes, and draw boxes around them",
     "train": "train or fine-tune from a config file",
     "evaluate": "score a model on tasks",
     "tasks": "look at the registered tasks and mixtures",
@@ -80,7 +85,8 @@ def _run(name: str, words: Sequence[str]) -> int:
     command.add_arguments(parser)
     _quieten()
     try:
-        status = command.run(parser.parse_args(words))
+        with asking.notices_to(lambda notice: _complain(f"pali {name}: {notice}")):
+            status = command.run(_parse(parser, words))
         sys.stdout.flush()
         return status
     except SystemExit as end:  # argparse has printed its help, or what it did not understand.
@@ -97,6 +103,16 @@ def _run(name: str, words: Sequence[str]) -> int:
         # The reader (`| head`) has seen enough. What Python would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Options may stand anywhere, also between pictures, unless `--` ends them."""
+    if "--" not in words:  # parse_intermixed_args would overlook it.
+        try:
+            return parser.parse_intermixed_args(words)
+        except TypeError:  # Of `pali train`, whose overrides are all that follows the config.
+            pass
+    return parser.parse_args(words)
 
 
 def _quieten() -> None:
