@@ -106,7 +106,11 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
     if config.objective == "classify":
         return workdir
     folder = workdir / "model"
-    metadata = pretrained.Metadata(languages=config.languages)
+    metadata = pretrained.Metadata(
+        languages=config.languages,
+        prompts=data.prompts,
+        prompt_length=config.data.inputs_length,
+    )
     params = optim.join(state["params"], frozen)
     pretrained.save_model(folder, config.model, params, data.tokenizer, metadata)
     _report(f"the model is in {folder}; try: pali caption PICTURE --model {folder}")

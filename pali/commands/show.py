@@ -60,6 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
         f"{code} {LANGUAGES[code].name}" if code in LANGUAGES else code for code in codes
     )
     console.print(f"languages   {len(codes)}: {names}")
+    if prompts := loaded.metadata.prompts:
+        longest = loaded.metadata.prompt_length
+        length = f", of at most {longest} tokens" if longest else ""
+        console.print(f"prompts     {', '.join(prompts)}{length}")
     card = folder / pretrained.CARD
     if card.is_file():
         console.print(f"model card  {card}", soft_wrap=True)

@@ -38,6 +38,7 @@ class Inputs:
         self._stack = contextlib.ExitStack()
         self.tokenizer = Path(config.tokenizer or EMBEDDED / TOKENIZER)
         mixture, tokens = self._mixture("train"), None
+        self.prompts = prompts_of(mixture)
         if config.data.visual_tokens:
             folder = workdir / config.data.visual_tokens
             mixture = _from_cache(folder, mixture, config.model.vit, params["vit"])
@@ -85,6 +86,12 @@ class Inputs:
             convert = EncoderDecoderFeatures(data.inputs_length, data.targets_length, size, tokens)
         examples = pipeline.mixture_dataset(mixture, config.seed)
         return pipeline.batch_dataset(examples, convert, data.batch_size)
+
+
+def prompts_of(mixture: pipeline.Mixture) -> tuple[str, ...]:
+    """Names of the prompts that a mixture asks; none for tokenised records, which do not say."""
+    found = (getattr(f, "prompt", None) for task, _ in mixture for f in task.functions)
+    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def _from_cache(folder: Path, mixture: pipeline.Mixture, config: ViTConfig, params: Params) -> Any:
