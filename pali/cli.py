@@ -24,11 +24,16 @@ import warnings
 from collections.abc import Sequence
 
 import pali
+from pali import asking
 from pali.commands import CommandError
 
 COMMANDS = {
     "demo": "caption the example pictures that come with pali",
     "caption": "caption your pictures in many languages",
+    "answer": "answer questions about pictures",
+    "ocr": "read the text in pictures",
+    "classify": "choose among labels of your own",
+    "detect": "find things of your own classes, and draw boxes around them",
     "train": "train or fine-tune from a config file",
     "evaluate": "score a model on tasks",
     "tasks": "look at the registered tasks and mixtures",
@@ -82,12 +87,10 @@ def _run(name: str, words: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    takes_rest = any(action.nargs == argparse.REMAINDER for action in parser._actions)
     try:
         _quieten()
-        # Intermixed: files may follow options, `pali caption a.png --langs en b.png`.
-        parse = parser.parse_args if takes_rest else parser.parse_intermixed_args
-        status = command.run(parse(words))
+        with asking.notices_to(lambda notice: _complain(f"pali {name}: {notice}")):
+            status = command.run(_parse(parser, words))
         sys.stdout.flush()
         return status
     except SystemExit as end:  # argparse has printed its help, or what it did not understand.
@@ -110,6 +113,16 @@ def _run(name: str, words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _complain(f"pali {name}: the results cannot be written: {error.strerror}")
         return 2
+
+
+def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Options may stand anywhere, also between pictures, unless `--` ends them."""
+    if "--" not in words:  # parse_intermixed_args would overlook it.
+        try:
+            return parser.parse_intermixed_args(words)
+        except TypeError:  # Of `pali train`, whose overrides are all that follows the config.
+            pass
+    return parser.parse_args(words)
 
 
 def _quieten() -> None:

@@ -148,8 +148,7 @@ def predict_block(model: Model, split: Split, block: Sequence[Example]) -> list[
         line |= {"prediction": str(text), "log_prob": text.log_prob, "num_tokens": text.num_tokens}
         lines.append(line)  # type: ignore[arg-type]
     asked = [i for i, line in enumerate(lines) if "candidates" in line]
-    likelihoods = ranking.log_likelihoods(
-        model,
+    likelihoods = model.rank(
         tokens([block[i] for i in asked]),
         [block[i].prompt for i in asked],
         [lines[i].get("candidates", []) for i in asked],

@@ -3,89 +3,41 @@
 """What `pali.load(...)` returns: pictures and prompts in, texts out.
 
     pictures --look--> visual tokens [n p d]  --generate, one prompt for each row--> texts
-    caption(pictures, langs) = generate(look(pictures), the caption prompt of every language)
+                                              --rank, with candidates--> log-likelihoods
+    caption, answer, ocr, detect = generate with the prompts of a task (pali/prompts.py)
+    classify                     = rank with the labels as candidates
 
-The ViT sees a picture once, however many languages or questions follow. Rows are padded to a few
-batch sizes and prompt lengths, so that after the first calls nothing is compiled again; compiled
-programs are kept on disk for the next start (pali/compilation_cache.py).
+The ViT sees a picture once, however many languages or questions follow. For one picture the verbs
+return one result, for a list of pictures or visual tokens a list; `generate` and `rank` always
+return a list. Compiled programs are kept on disk for the next start (pali/compilation_cache.py).
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast, overload
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast, overload
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt, UInt8
+from jaxtyping import Array, Float, UInt8
 from PIL import Image
 
-from pali import compilation_cache, decoding, prompts
+from pali import asking, compilation_cache, generation, prompts, ranking
+from pali.boxes import Box, parse_boxes
 from pali.checkpoints import pretrained
 from pali.config import PaLIConfig
+from pali.generation import MAX_LENGTH, Decoding, Text, batches
 from pali.image import ImageError, load_image
-from pali.languages import resolve_many
+from pali.languages import resolve, resolve_many
 from pali.models.pali import PaLI
 from pali.tokenizer import Tokenizer
 
-MAX_BATCH = 64
-"""Rows that run together; a power of two, as every smaller batch."""
-
-MAX_LENGTH = 64
-"""Longest answer in tokens unless another is asked for; decoding stops where the answers end."""
-
-_SHORTEST_PROMPT = 16  # Prompts are padded to a power of two that is at least this.
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How the answer is chosen: greedily, unless said otherwise."""
-
-    method: Literal["greedy", "sample", "beam"] = "greedy"
-    temperature: float = 1.0
-    """Of "sample": below 1 sharper, above 1 more varied."""
-    top_k: int | None = None
-    """Of "sample": only the k likeliest tokens."""
-    top_p: float | None = None
-    """Of "sample": only the likeliest tokens that together have this probability."""
-    seed: int = 0
-    """Of "sample": the same seed, pictures and prompts give the same answers."""
-    beam_size: int = 4
-    """Of "beam"."""
-    length_penalty: decoding.LengthPenalty = field(default_factory=decoding.LengthPenalty)
-    """Of "beam": T5X's or Hugging Face's."""
-
-    def __post_init__(self):
-        methods = ("greedy", "sample", "beam")
-        if self.method not in methods:
-            raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(methods)}")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed is {self.seed}; it must be at least 0 and below 2**32")
-        if not isinstance(self.length_penalty, decoding.LengthPenalty):
-            raise TypeError(
-                f"length_penalty is {self.length_penalty!r}; it must be a "
-                "pali.decoding.LengthPenalty, which says by name whose formula it is"
-            )
-
-
-class Text(str):
-    """An answer: a plain `str` that also knows how sure the model was."""
-
-    log_prob: float
-    """Sum over the tokens of their log-probability, the end token counted (natural logarithm)."""
-    num_tokens: int
-    """Tokens of the answer, the end token counted."""
-
-    def __new__(cls, text: str, log_prob: float = 0.0, num_tokens: int = 0):
-        """A string with two more facts."""
-        self = super().__new__(cls, text)
-        self.log_prob = log_prob
-        self.num_tokens = num_tokens
-        return self
+MAX_DETECTION_LENGTH = 256
+"""Longest answer of `detect` in tokens: a box takes about ten."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +54,33 @@ class VisualTokens:
         return f"VisualTokens({'x'.join(map(str, self.array.shape))})"
 
 
+class Label(NamedTuple):
+    """One of the labels that `classify` was given."""
+
+    name: str
+    probability: float
+    """Among the labels given, which sum to 1: high also where none fits and the others fit less."""
+    log_likelihood: float
+    """log p(name, end of text | picture, prompt), natural logarithm."""
+
+
+class Detected(NamedTuple):
+    """What `detect` found in one picture."""
+
+    boxes: list[Box]
+    """In shares of the picture's height and width, under the labels that the model wrote, which
+    need not be among the classes asked for. They have no scores: the model gives none."""
+    unparsed: list[str]
+    """The pieces of the answer that are no box, as written."""
+    answer: Text
+    """All that the model wrote."""
+
+
 Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path, the bytes of a file, a PIL image, or an array (see pali.image.decode_image)."""
+
+Pictures = Iterable[Picture] | VisualTokens
+"""Several of them, or what `Model.look` made of them."""
 
 
 class Model:
@@ -131,21 +108,21 @@ class Model:
         """Codes of the languages the model was trained on; none where its folder does not say."""
         return self.metadata.languages
 
+    @property
+    def _choices(self) -> tuple[str, ...] | None:
+        return self.languages or None
+
     @overload
     def caption(
         self, images: Picture, langs: str | Iterable[str] = ..., *, decoding: Decoding = ...
     ) -> dict[str, Text]: ...
     @overload
     def caption(
-        self,
-        images: Iterable[Picture] | VisualTokens,
-        langs: str | Iterable[str] = ...,
-        *,
-        decoding: Decoding = ...,
+        self, images: Pictures, langs: str | Iterable[str] = ..., *, decoding: Decoding = ...
     ) -> list[dict[str, Text]]: ...
     def caption(
         self,
-        images: Picture | Iterable[Picture] | VisualTokens,
+        images: Picture | Pictures,
         langs: str | Iterable[str] = "en",
         *,
         decoding: Decoding = Decoding(),
@@ -170,20 +147,154 @@ class Model:
           ImageError: a picture cannot be used.
           ValueError: a language is unknown, or the model was not trained on it.
         """
-        codes = resolve_many(langs, self.languages or None)
-        asked = [prompts.caption(code) for code in codes]
-        tokens = self.look(images)
-        rows = [row for row in range(len(tokens)) for _ in codes]
-        texts = self._generate(tokens, rows, asked * len(tokens), MAX_LENGTH, decoding)
-        captions = [
-            dict(zip(codes, texts[start : start + len(codes)], strict=True))
-            for start in range(0, len(texts), len(codes))
-        ]
-        return captions[0] if _one_picture(images) else captions
+        asked = {code: prompts.caption(code) for code in resolve_many(langs, self._choices)}
+        self._remark("caption", asked.values())
+        return self._by_language(images, asked, decoding)
+
+    @overload
+    def ocr(
+        self, images: Picture, langs: str | Iterable[str] = ..., *, decoding: Decoding = ...
+    ) -> dict[str, Text]: ...
+    @overload
+    def ocr(
+        self, images: Pictures, langs: str | Iterable[str] = ..., *, decoding: Decoding = ...
+    ) -> list[dict[str, Text]]: ...
+    def ocr(
+        self,
+        images: Picture | Pictures,
+        langs: str | Iterable[str] = "en",
+        *,
+        decoding: Decoding = Decoding(),
+    ) -> dict[str, Text] | list[dict[str, Text]]:
+        """The text in a picture that is in a language; arguments, results and errors of `caption`.
+
+        >>> model.ocr("shop_sign.jpg", "th")
+        {'th': 'ร้านกาแฟ'}
+        """
+        codes = resolve_many(langs, self._choices)
+        asked = {code: prompts.fill("ocr", lang=code) for code in codes}
+        self._remark("ocr", asked.values())
+        return self._by_language(images, asked, decoding)
+
+    @overload
+    def answer(self, images: Picture, questions: str, *, decoding: Decoding = ...) -> Text: ...
+    @overload
+    def answer(
+        self, images: Picture | Pictures, questions: Sequence[str], *, decoding: Decoding = ...
+    ) -> list[Text]: ...
+    def answer(
+        self,
+        images: Picture | Pictures,
+        questions: str | Sequence[str],
+        *,
+        decoding: Decoding = Decoding(),
+    ) -> Text | list[Text]:
+        """Answers, in English, to questions in any language.
+
+        >>> model.answer("street.jpg", "How many cars are there?")
+        '2'
+        >>> model.answer(["a.jpg", "b.jpg"], ["What is this?", "Is there a dog?"])
+        ['a tram', 'Yes']
+
+        Question i is asked about picture i. One picture can be asked many questions, and one
+        question about many pictures.
+
+        Returns:
+          For one picture and one question the answer, else a list.
+
+        Raises:
+          ImageError: a picture cannot be used.
+          ValueError: a question is empty, or their number fits neither one nor the pictures.
+        """
+        words = asking.questions(questions)
+        asked = [prompts.fill("vqa", question=question) for question in words]
+        self._remark("vqa", asked, words)
+        answers = self.generate(images, asked, decoding=decoding)
+        return answers[0] if isinstance(questions, str) and _one_picture(images) else answers
+
+    @overload
+    def classify(self, images: Picture, labels: Iterable[str], lang: str = ...) -> list[Label]: ...
+    @overload
+    def classify(
+        self, images: Pictures, labels: Iterable[str], lang: str = ...
+    ) -> list[list[Label]]: ...
+    def classify(
+        self,
+        images: Picture | Pictures,
+        labels: Iterable[str],
+        lang: str = "en",
+    ) -> list[Label] | list[list[Label]]:
+        """The labels, likeliest first.
+
+        >>> model.classify("dog.png", ["cat", "dog", "tram"])[0].name
+        'dog'
+
+        A label is scored as PaLI does it without training examples (arXiv 2209.06794): the sum of
+        the log-likelihoods of its tokens and of the end of text, after the prompt `class_name`.
+        Nothing is divided by the length and no prior is subtracted, so that short and frequent
+        names have an advantage; `rank` gives the numbers for other scores.
+
+        Args:
+          images: one picture, or a list of pictures, or visual tokens.
+          labels: any number of names; one given twice counts once.
+          lang: the language of the labels, by code or name.
+
+        Returns:
+          For one picture its labels, for a list (or visual tokens) a list of such lists.
+
+        Raises:
+          ImageError: a picture cannot be used.
+          ValueError: there is no label or an empty one, or the language is unknown or not the
+            model's.
+        """
+        names = asking.names(labels, "labels")
+        asked = prompts.fill("class_name", lang=resolve(lang, self._choices))
+        self._remark("class_name", [asked], names)
+        found = [_labels(names, scores) for scores in self.rank(images, asked, names)]
+        return found[0] if _one_picture(images) else found
+
+    @overload
+    def detect(
+        self, images: Picture, classes: Iterable[str], *, decoding: Decoding = ...
+    ) -> Detected: ...
+    @overload
+    def detect(
+        self, images: Pictures, classes: Iterable[str], *, decoding: Decoding = ...
+    ) -> list[Detected]: ...
+    def detect(
+        self,
+        images: Picture | Pictures,
+        classes: Iterable[str],
+        *,
+        decoding: Decoding = Decoding(),
+    ) -> Detected | list[Detected]:
+        """Boxes of the things of some classes.
+
+        >>> for box in model.detect("street.jpg", ["car", "dog"]).boxes:
+        ...     print(box.label, box.ymin, box.xmin, box.ymax, box.xmax)  # 0 to 1
+
+        Args:
+          images: one picture, or a list of pictures, or visual tokens.
+          classes: names of what to look for, all in one prompt; one given twice counts once.
+          decoding: how the words are chosen.
+
+        Returns:
+          For one picture what was found; for a list (or visual tokens) a list.
+
+        Raises:
+          ImageError: a picture cannot be used.
+          ValueError: there is no class, or an empty one.
+        """
+        names = asking.names(classes, "classes")
+        asked = prompts.fill("detect", classes=names)
+        self._remark("detect", [asked], names)
+        texts = self.generate(images, asked, max_length=MAX_DETECTION_LENGTH, decoding=decoding)
+        found = [Detected(*parse_boxes(text), text) for text in texts]
+        return found[0] if _one_picture(images) else found
 
     def generate(
         self,
-        images: Picture | Iterable[Picture] | VisualTokens,
+        images: Picture | Pictures,
         prompts: str | Sequence[str],
         *,
         max_length: int = MAX_LENGTH,
@@ -206,22 +317,55 @@ class Model:
         """
         if not isinstance(max_length, int) or max_length < 1:
             raise ValueError(f"max_length is {max_length!r}; it must be at least 1 token")
-        asked = [prompts] if isinstance(prompts, str) else list(prompts)
         tokens = self.look(images)
-        rows = list(range(len(tokens)))
-        if len(rows) == 1:
-            rows *= len(asked)
-        elif len(asked) == 1:
-            asked *= len(rows)
-        if len(rows) != len(asked):
-            raise ValueError(
-                f"{len(rows)} pictures and {len(asked)} prompts: give one prompt for each picture, "
-                "one picture, or one prompt"
-            )
+        rows, asked = _paired(len(tokens), prompts)
         return self._generate(tokens, rows, asked, max_length, decoding)
 
-    def look(self, images: Picture | Iterable[Picture] | VisualTokens) -> VisualTokens:
-        """The pictures as visual tokens, for any number of calls of `caption` and `generate`.
+    def rank(
+        self,
+        images: Picture | Pictures,
+        prompts: str | Sequence[str],
+        candidates: Sequence[str] | Sequence[Sequence[str]],
+    ) -> list[Float[np.ndarray, " m"]]:
+        """How likely the model finds given answers.
+
+        >>> model.rank("dog.png", prompts.caption("sw"), ["mbwa", "paka"])
+        [array([-0.4, -7.1], dtype=float32)]
+
+        Args:
+          images, prompts: as for `generate`.
+          candidates: answers to compare, the same for every row; or a list of them for each row.
+
+        Returns:
+          For each row log p(candidate, end of text | picture, prompt), summed over the tokens
+          (natural logarithm), in the order of its candidates. For a choice among names that are
+          rare or of different length see pali/metrics/choice.py.
+
+        Raises:
+          ImageError: a picture cannot be used.
+          ValueError: the numbers of pictures, prompts and lists of candidates differ.
+        """
+        tokens = self.look(images)
+        rows, asked = _paired(len(tokens), prompts)
+        if all(isinstance(candidate, str) for candidate in candidates):
+            candidates = [cast("Sequence[str]", candidates)] * len(rows)
+        if len(candidates) != len(rows):
+            raise ValueError(
+                f"{len(candidates)} lists of candidates for {len(rows)} pairs of picture and "
+                "prompt: give one list for each, or one list of texts for all"
+            )
+        return ranking.log_likelihoods(
+            self.config,
+            self.params,
+            self.tokenizer,
+            tokens.array,
+            rows,
+            asked,
+            cast("Sequence[Sequence[str]]", candidates),
+        )
+
+    def look(self, images: Picture | Pictures) -> VisualTokens:
+        """The pictures as visual tokens, for any number of calls of the other methods.
 
         Raises:
           ImageError: a picture cannot be used.
@@ -248,6 +392,19 @@ class Model:
             made.append(np.asarray(seen[:count], np.float32))
         return VisualTokens(np.concatenate(made))
 
+    def _by_language(
+        self, images: Picture | Pictures, asked: Mapping[str, str], decoding: Decoding
+    ) -> Any:
+        """For each picture the answers to the prompts of `asked`, by their language."""
+        tokens = self.look(images)
+        rows = [row for row in range(len(tokens)) for _ in asked]
+        texts = self._generate(tokens, rows, [*asked.values()] * len(tokens), MAX_LENGTH, decoding)
+        found = [
+            dict(zip(asked, texts[start : start + len(asked)], strict=True))
+            for start in range(0, len(texts), len(asked))
+        ]
+        return found[0] if _one_picture(images) else found
+
     def _generate(
         self,
         tokens: VisualTokens,
@@ -257,26 +414,17 @@ class Model:
         chosen: Decoding,
     ) -> list[Text]:
         """One answer for each (picture number, prompt) of `rows` and `asked`."""
-        encoded = [[*self.tokenizer.encode(prompt), self.tokenizer.eos_id] for prompt in asked]
-        texts: list[Text] = []
-        for start, count, size in batches(len(rows)):
-            # The last row again as filler: an empty prompt might keep the loop going for longer.
-            picked = [*range(start, start + count), *[start + count - 1] * (size - count)]
-            answers = _answer(
-                self.config,
-                replace(chosen, seed=0),  # The seed comes as an array: another is no new program.
-                max_length,
-                self.params,
-                tokens.array[[rows[i] for i in picked]],
-                _pad([encoded[i] for i in picked]),
-                np.uint32(chosen.seed),
-                np.array(picked, np.uint32),
-            )
-            ids, log_probs, lengths = jax.device_get(answers)
-            for row in range(count):
-                text = self.tokenizer.decode(ids[row, : lengths[row]].tolist())
-                texts.append(Text(text, float(log_probs[row]), int(lengths[row])))
-        return texts
+        return generation.generate(
+            self.config, self.params, self.tokenizer, tokens.array, rows, asked, max_length, chosen
+        )
+
+    def _remark(self, prompt: str, asked: Iterable[str], words: Sequence[str] = ()) -> None:
+        """Warns of what the model may not be up to (pali/asking.py)."""
+        trained_on, longest = self.metadata.prompts, self.metadata.prompt_length
+        for remark in asking.remarks(
+            prompt, asked, words, tokenizer=self.tokenizer, trained_on=trained_on, longest=longest
+        ):
+            warnings.warn(remark, asking.Notice, stacklevel=3)
 
 
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:
@@ -293,23 +441,6 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     return Model(loaded.config, loaded.params, tokenizer, loaded.metadata)
 
 
-def batches(total: int) -> Iterator[tuple[int, int, int]]:
-    """Cuts `total` rows into batches: (start, rows, size), sizes 1, 2, 4 … 64.
-
-    A batch is filled up to the next size unless more than a quarter of it would be filler: 7 rows
-    run as 8, but 36 as 32 and 4.
-    """
-    start = 0
-    while start < total:
-        left = min(total - start, MAX_BATCH)
-        size = 1 << (left - 1).bit_length()
-        if left < size and left * 4 < size * 3:
-            size //= 2
-        count = min(left, size)
-        yield start, count, size
-        start += count
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def _look(
     config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]
@@ -317,57 +448,30 @@ def _look(
     return cast("Array", PaLI(config).apply({"params": params}, image, method="look"))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _answer(
-    config: PaLIConfig,
-    chosen: Decoding,
-    max_length: int,
-    params: Any,
-    visual_tokens: Float[Array, "b p d_vit"],
-    prompt: Int[Array, "b s"],
-    seed: Any,
-    row: UInt[Array, " b"],
-) -> decoding.Decoded:
-    """One answer for each row; rows draw by their number, so that batching changes no sample."""
-
-    def call(method: str, *args: Any) -> Any:
-        return PaLI(config).apply({"params": params}, *args, method=method)
-
-    batch = len(prompt)
-    encoded, mask = call("encode", visual_tokens, jnp.ones(batch, bool), prompt)
-    cache = call("init_cache", encoded, mask, max_length)
-    step = functools.partial(call, "decode_step")
-    if chosen.method == "greedy":
-        return decoding.greedy(step, cache, batch, max_length)
-    if chosen.method == "sample":
-        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(row)
-        return decoding.sample(
-            step,
-            cache,
-            batch,
-            max_length,
-            rng=keys,
-            temperature=chosen.temperature,
-            top_k=chosen.top_k,
-            top_p=chosen.top_p,
+def _paired(pictures: int, prompts: str | Sequence[str]) -> tuple[list[int], list[str]]:
+    """The picture and the prompt of each row; one of either goes with all of the other."""
+    asked = [prompts] if isinstance(prompts, str) else list(prompts)
+    rows = list(range(pictures))
+    if len(rows) == 1:
+        rows *= len(asked)
+    elif len(asked) == 1:
+        asked *= len(rows)
+    if len(rows) != len(asked):
+        raise ValueError(
+            f"{len(rows)} pictures and {len(asked)} prompts: give one prompt for each picture, "
+            "one picture, or one prompt"
         )
-    return decoding.beam(
-        step,
-        cache,
-        batch,
-        max_length,
-        beam_size=chosen.beam_size,
-        length_penalty=chosen.length_penalty,
-    )
+    return rows, asked
 
 
-def _pad(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "b s"]:
-    """Prompts as one array, 0 where there is none, its width one of 16, 32, 64 …"""
-    longest = max(_SHORTEST_PROMPT, *(len(row) for row in rows))
-    padded = np.zeros((len(rows), 1 << (longest - 1).bit_length()), np.int32)
-    for row, ids in enumerate(rows):
-        padded[row, : len(ids)] = ids
-    return padded
+def _labels(names: Sequence[str], scores: Float[np.ndarray, " m"]) -> list[Label]:
+    """Likeliest first, of equals the one named first; probabilities by softmax."""
+    shares = np.exp(scores.astype(np.float64) - scores.max())
+    shares /= shares.sum()
+    return [
+        Label(names[i], float(shares[i]), float(scores[i]))
+        for i in np.argsort(-scores, kind="stable")
+    ]
 
 
 def _one_picture(images: Any) -> bool:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How likely a model finds given answers: classification and multiple choice by log-likelihood.
 
-    visual tokens [n p d], n prompts, candidates of each -> n arrays of log-likelihoods f32[m]
+    visual tokens [n p d], rows of (number of a picture, prompt, candidates)
+        -> for each row the log-likelihoods of its candidates, f32[m]
 
 Picture and prompt are encoded once, however many candidates follow; the candidates of many rows are
 sorted by length and run together, so that short names are not padded to the longest.
@@ -21,43 +22,45 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pali import decoding
 from pali.config import PaLIConfig
+from pali.generation import MAX_BATCH
 from pali.models.pali import PaLI
-from pali.predict import MAX_BATCH, Model, VisualTokens
+from pali.tokenizer import Tokenizer
+from pali.types import Params
 
 _PROMPT_STEP, _CANDIDATE_STEP = 16, 8  # Both are padded to a multiple of so many tokens.
 
 
 def log_likelihoods(
-    model: Model,
-    tokens: VisualTokens,
-    prompts: Sequence[str],
+    config: PaLIConfig,
+    params: Params,
+    tokenizer: Tokenizer,
+    visual: Float[np.ndarray, "n p d_vit"],
+    rows: Sequence[int],
+    asked: Sequence[str],
     candidates: Sequence[Sequence[str]],
 ) -> list[Float[np.ndarray, " m"]]:
     """Log-likelihood of every candidate as the answer to its row's prompt.
 
     Args:
-      model: what `pali.load` returns.
-      tokens: the n pictures, from `model.look`.
-      prompts: n prompts.
+      config, params, tokenizer: the model.
+      visual: visual tokens of the pictures.
+      rows: for each row the number of its picture.
+      asked: for each row its prompt.
       candidates: for each row its candidates, as text; their number may differ between rows.
 
     Returns:
       For each row log p(candidate, end of text | picture, prompt), summed over the tokens (natural
       logarithm), in the order of its candidates.
-
-    Raises:
-      ValueError: the numbers of pictures, prompts and lists of candidates differ.
     """
-    if not len(tokens) == len(prompts) == len(candidates):
-        raise ValueError(
-            f"{len(tokens)} pictures, {len(prompts)} prompts and {len(candidates)} lists of "
-            "candidates: give one of each for every row"
-        )
     answers: list[np.ndarray] = []
-    for start in range(0, len(prompts), MAX_BATCH):
-        rows = slice(start, start + MAX_BATCH)
-        encoding = _encode_rows(model, tokens.array[rows], prompts[rows])
-        answers += _score_rows(model, encoding, candidates[rows])
+    for start in range(0, len(asked), MAX_BATCH):
+        part = slice(start, start + MAX_BATCH)
+        prompts = [[*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch(asked[part])]
+        ((places, _),) = filled_batches(len(prompts))
+        prompt = _pad([prompts[place] for place in places], multiple=_PROMPT_STEP)
+        pictures = visual[[rows[start + place] for place in places]]
+        encoding = _encode(config, params, pictures, prompt)
+        answers += _score_rows(config, params, tokenizer, encoding, candidates[part])
     return answers
 
 
@@ -73,30 +76,25 @@ def filled_batches(total: int) -> Iterator[tuple[list[int], int]]:
         yield [start + min(i, count - 1) for i in range(size)], count
 
 
-def _encode_rows(model: Model, visual: np.ndarray, prompts: Sequence[str]) -> tuple[Array, Array]:
-    """Encoding and mask of some rows, filled up to a batch."""
-    ids = [[*model.tokenizer.encode(prompt), model.tokenizer.eos_id] for prompt in prompts]
-    ((rows, _),) = filled_batches(len(ids))
-    prompt = _pad([ids[row] for row in rows], multiple=_PROMPT_STEP)
-    return _encode(model.config, model.params, visual[rows], prompt)
-
-
 def _score_rows(
-    model: Model, encoding: tuple[Array, Array], candidates: Sequence[Sequence[str]]
+    config: PaLIConfig,
+    params: Params,
+    tokenizer: Tokenizer,
+    encoding: tuple[Array, Array],
+    candidates: Sequence[Sequence[str]],
 ) -> list[Float[np.ndarray, " m"]]:
+    """The candidates of some rows, given their encoding and its mask."""
     pairs = [(row, text) for row, texts in enumerate(candidates) for text in texts]
     distinct = list(dict.fromkeys(text for _, text in pairs))
-    encoded = model.tokenizer.encode_batch(distinct)
-    ids_of = {
-        text: [*ids, model.tokenizer.eos_id] for text, ids in zip(distinct, encoded, strict=True)
-    }
+    encoded = tokenizer.encode_batch(distinct)
+    ids_of = {text: [*ids, tokenizer.eos_id] for text, ids in zip(distinct, encoded, strict=True)}
     order = sorted(range(len(pairs)), key=lambda i: len(ids_of[pairs[i][1]]))
     scores = np.zeros(len(pairs), np.float32)
     for places, count in filled_batches(len(order)):
         chosen = [order[place] for place in places]
         targets = _pad([ids_of[pairs[i][1]] for i in chosen], multiple=_CANDIDATE_STEP)
         rows = np.array([pairs[i][0] for i in chosen], np.int32)
-        found = _score(model.config, model.params, *encoding, rows, targets)
+        found = _score(config, params, *encoding, rows, targets)
         scores[chosen[:count]] = np.asarray(found)[:count]
     ends = np.cumsum([len(texts) for texts in candidates])
     return np.split(scores, ends[:-1])

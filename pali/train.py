@@ -123,7 +123,12 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
     if config.objective == "classify":
         return workdir
     folder = workdir / "model"
-    metadata = pretrained.Metadata(languages=languages, notes=config.notes)
+    metadata = pretrained.Metadata(
+        languages=languages,
+        notes=config.notes,
+        prompts=data.prompts,
+        prompt_length=config.data.inputs_length,
+    )
     params = optim.join(state["params"], frozen)
     pretrained.save_model(folder, config.model, params, data.tokenizer, metadata)
     _report(f"the model is in {folder}; try: pali caption PICTURE --model {folder}")

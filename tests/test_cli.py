@@ -22,7 +22,8 @@ import pali
 from pali import compilation_cache
 from pali.checkpoints import pretrained
 from pali.cli import COMMANDS, main, overview
-from pali.commands import CommandError, caption, demo, doctor, rows, tasks, train
+from pali.commands import CommandError, demo, doctor, rows, tasks, train
+from pali.commands import pictures as picture_rows
 from pali.languages import LANGUAGES
 
 
@@ -177,7 +178,7 @@ def test_a_full_disk_is_said(capsys):
 
 
 def names(*arguments: object) -> list[str]:
-    return [item.name for item in caption.expand(map(str, arguments))]
+    return [item.name for item in picture_rows.expand(map(str, arguments))]
 
 
 def test_what_pictures_means(pictures, monkeypatch):
@@ -193,7 +194,7 @@ def test_what_pictures_means(pictures, monkeypatch):
 def test_what_leads_to_no_picture_is_an_error_of_its_own(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
     Path("empty").mkdir()
-    items = list(caption.expand(["empty", "*.webp", "aa.png"]))
+    items = list(picture_rows.expand(["empty", "*.webp", "aa.png"]))
     assert [item.name for item in items] == ["empty", "*.webp", "aa.png"]
     assert "without pictures directly inside; try 'empty/**/*.jpg'" in items[0].error
     assert items[1].error == "*.webp matches no file"
@@ -208,11 +209,11 @@ def test_standard_input_is_a_picture_or_a_list(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
     content = Path("b.JPG").read_bytes()
     standard_input(monkeypatch, content)
-    assert list(caption.expand(["-"])) == [caption.Item("standard input", content)]
+    assert list(picture_rows.expand(["-"])) == [picture_rows.Item("standard input", content)]
     standard_input(monkeypatch, b"a.png\r\n\ndeep\n")
     assert names("-") == ["a.png", "deep/e.png"]
     standard_input(monkeypatch, b"")
-    (item,) = caption.expand(["-"])
+    (item,) = picture_rows.expand(["-"])
     with pytest.raises(ValueError, match="standard input is not a picture but an empty file"):
         importlib.import_module("pali.image").decode_image(item.source, item.name)
 

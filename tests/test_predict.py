@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import pali
-from pali import predict, prompts
+from pali import generation, predict, prompts
 from pali.decoding import LengthPenalty, score
 from pali.image import ImageError, load_image
 from pali.models.pali import PaLI
@@ -155,7 +155,7 @@ def test_sampling_is_by_seed_and_not_by_batch(model, pictures):
 def test_another_seed_compiles_nothing(model, pictures):
     def programs_after(seed):
         model.generate(pictures, "a dog", decoding=Decoding("sample", temperature=2.0, seed=seed))
-        return predict._answer._cache_size()
+        return generation._answer._cache_size()
 
     assert programs_after(seed=3) == programs_after(seed=4)
 

@@ -31,7 +31,7 @@ def tokens(model):
 
 @pytest.fixture(scope="module")
 def found(model, tokens):
-    return ranking.log_likelihoods(model, tokens, PROMPTS, CANDIDATES)
+    return model.rank(tokens, PROMPTS, CANDIDATES)
 
 
 def test_equals_teacher_forcing_of_one_unpadded_answer(model, tokens, found):
@@ -55,8 +55,7 @@ def test_shapes_follow_the_candidates(found):
 
 def test_what_runs_together_changes_nothing(model, tokens, found):
     rows = [0, 1, 2] * 30  # more rows and pairs than one batch holds
-    many = ranking.log_likelihoods(
-        model,
+    many = model.rank(
         type(tokens)(tokens.array[rows]),
         [PROMPTS[row] for row in rows],
         [CANDIDATES[row] for row in rows],
@@ -70,12 +69,14 @@ def test_every_probability_is_below_one(found):
 
 
 def test_no_rows(model, tokens):
-    assert ranking.log_likelihoods(model, type(tokens)(tokens.array[:0]), [], []) == []
+    assert model.rank(type(tokens)(tokens.array[:0]), [], []) == []
 
 
 def test_numbers_that_differ_are_named(model, tokens):
-    with pytest.raises(ValueError, match="3 pictures, 1 prompts and 2 lists"):
-        ranking.log_likelihoods(model, tokens, PROMPTS[:1], CANDIDATES[:2])
+    with pytest.raises(ValueError, match="3 pictures and 2 prompts"):
+        model.rank(tokens, PROMPTS[:2], CANDIDATES[:2])
+    with pytest.raises(ValueError, match="2 lists of candidates for 3 pairs"):
+        model.rank(tokens, PROMPTS, CANDIDATES[:2])
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 63, 64, 65, 200])

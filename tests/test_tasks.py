@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import pali.tasks
+from pali.checkpoints.pretrained import EMBEDDED, load_model
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
 from pali.data.demo_corpus import load_corpus
+from pali.data.inputs import prompts_of
 from pali.data.pipeline import Mixture, Task, apply, batch_dataset, mixture_dataset
 from pali.data.sources import SPLITS
 from pali.data.text_sources import FLAG_SPLITS, OCR_SPLITS
@@ -162,6 +164,8 @@ def test_the_mixture_of_stage_2_makes_batches():
     rates = {task.name: rate for task, rate in mixture}
     assert set(rates) == IN_MIXTURE
     assert max(rates, key=lambda name: rates[name]) == "demo_captions"
+    # What a model trained on it says it was trained on, as the embedded one does.
+    assert prompts_of(mixture) == load_model(EMBEDDED).metadata.prompts
     batch = first_batch(mixture, EncoderDecoderFeatures(16, 24, SIZE))
     assert batch["image"].shape == (16, SIZE, SIZE, 3)
     assert batch["image_mask"].all()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model folder, what `pali.load` reads and `pali train` exports.
 
-    config.json        format_version, the model's configuration, its languages, notes
+    config.json        format_version, the model's configuration, what it was trained on, notes
     model.safetensors  the parameters, named `mt5/encoder/layers_0/attention/query/kernel` …
     spiece.model       the sentencepiece tokenizer
     README.md          the model card (not needed to load)
@@ -53,6 +53,10 @@ class Metadata:
     """Codes of the languages it was trained to write."""
     notes: str = ""
     """One or two sentences for people: what it was trained on, what it is for."""
+    prompts: tuple[str, ...] = ()
+    """Names of the prompts it was trained on (pali/prompts.py); empty where that is not known."""
+    prompt_length: int = 0
+    """Tokens of the longest prompt it was trained on, the end counted; 0 where not known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +87,7 @@ def save_model(
       config: the configuration that `params` belong to.
       params: nested dict of arrays, layers separate or stacked.
       tokenizer_path: the sentencepiece model, copied to `spiece.model`.
-      metadata: languages and notes.
+      metadata: languages, notes, what it was trained to answer.
       card: text of the model card in Markdown; None leaves README.md as it is.
       dtype: how floating-point arrays are stored.
 
@@ -198,13 +202,11 @@ def _read_config(path: Path) -> tuple[PaLIConfig, Metadata]:
             f"{path} has format_version {version!r}; this pali reads 1 to {FORMAT_VERSION}. "
             "Upgrade: pip install --upgrade open-pali"
         )
+    known = {field.name for field in dataclasses.fields(Metadata)}
+    said = {name: value for name, value in description.items() if name in known}
     try:
         config = from_json(PaLIConfig, json.dumps(description["model"]))
-    except ValueError as error:
-        raise ValueError(f"{path} does not describe a model: {error}") from error
-    about = {key: description[key] for key in ("languages", "notes") if key in description}
-    try:
-        metadata = from_json(Metadata, json.dumps(about))
+        metadata = from_json(Metadata, json.dumps(said))
         languages = tuple(resolve(language) for language in metadata.languages)
     except ValueError as error:
         raise ValueError(f"{path} does not describe a model: {error}") from error

@@ -49,6 +49,33 @@ def load_model(path: str | None) -> Model:
         raise CommandError(str(error)) from None
 
 
+def read_names(spec: str) -> list[str]:
+    """The names in `a,b,c`, or in the file of `@file`, as `read_lines` reads it.
+
+    Raises:
+      CommandError: the file cannot be read.
+    """
+    return read_lines(spec[1:]) if spec.startswith("@") else spec.split(",")
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a text file without spaces at their ends; empty ones are skipped.
+
+    Raises:
+      CommandError: the file cannot be read, is no UTF-8, or has no line.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = [line.strip() for line in file]
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{path} is not a text file in UTF-8") from None
+    if not any(lines):
+        raise CommandError(f"{path} is empty; write one on each line")
+    return [line for line in lines if line]
+
+
 def result_console(stream: Any) -> Console:
     """A rich console for results: no colours by guess, no broken lines outside a terminal."""
     from rich.console import Console

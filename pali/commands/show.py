@@ -58,6 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     codes = loaded.metadata.languages
     names = ", ".join(f"{code} {LANGUAGES[code].name}" for code in codes) or "the folder names none"
     console.print(f"languages   {len(codes)}: {names}")
+    if prompts := loaded.metadata.prompts:
+        longest = loaded.metadata.prompt_length
+        length = f", of at most {longest} tokens" if longest else ""
+        console.print(f"prompts     {', '.join(prompts)}{length}")
     card = folder / pretrained.CARD
     if card.is_file():
         console.print(f"model card  {card}", soft_wrap=True)

@@ -52,6 +52,7 @@ class Inputs:
         self._mixture, tokens = self._read("train"), None
         self._evaluation = {split: self._read(split) for split in config.eval_splits}
         mixture = self._mixture
+        self.prompts = prompts_of(mixture)
         if config.data.visual_tokens:
             _, frozen = optim.partition(params, config.optim.freeze)
             if merge.flatten(frozen.get("vit", {})).keys() != merge.flatten(params["vit"]).keys():
@@ -121,6 +122,12 @@ class Inputs:
             convert = EncoderDecoderFeatures(data.inputs_length, data.targets_length, size, tokens)
         examples = pipeline.mixture_dataset(mixture, config.seed)
         return pipeline.batch_dataset(examples, convert, data.batch_size)
+
+
+def prompts_of(mixture: pipeline.Mixture) -> tuple[str, ...]:
+    """Names of the prompts that a mixture asks; none for tokenised records, which do not say."""
+    found = (getattr(f, "prompt", None) for task, _ in mixture for f in task.functions)
+    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def _from_cache(folder: Path, mixture: pipeline.Mixture, config: ViTConfig, params: Params) -> Any:

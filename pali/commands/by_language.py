@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""A row for each picture and language: what `pali caption` and `pali ocr` share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pali.commands import CommandError, Once, pictures
+from pali.commands.rows import Column, Row
+from pali.languages import GROUPS, LANGUAGES, resolve_many
+
+if TYPE_CHECKING:
+    from pali.predict import Model
+
+LANGUAGE = Column("lang", "language", lambda code: f"{code:<4}{LANGUAGES[code].name}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which languages, and what every command of pictures takes."""
+    parser.add_argument(
+        "--langs",
+        action=Once,
+        default="en",
+        help="languages by code or name, with commas, or lists of them: all, "
+        f"{', '.join(GROUPS)} (default: %(default)s)",
+    )
+    pictures.add_arguments(parser)
+
+
+def run(
+    arguments: argparse.Namespace,
+    key: str,
+    ask: Callable[[Model], Callable[..., Any]],
+    failure: str,
+) -> int:
+    """Writes rows {"picture", "lang", `key`, "log_prob"}; 0, or 1 when a picture failed.
+
+    Args:
+      arguments: those of `add_arguments`.
+      key: what a row calls the text.
+      ask: the method of a model that takes pictures and languages.
+      failure: what the failed pictures could not be.
+    """
+    try:  # A misspelt language should be known before a model is loaded.
+        resolve_many(arguments.langs)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+    def prepare(model: Model) -> pictures.Verb:
+        codes = resolve_many(arguments.langs, model.languages or None)
+
+        def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
+            for texts in ask(model)([picture.pixels for picture in seen], codes):
+                yield [
+                    {"lang": code, key: str(text), "log_prob": round(text.log_prob, 4)}
+                    for code, text in texts.items()
+                ]
+
+        return pictures.Verb(rows, together=max(8, 64 // len(codes)))
+
+    columns = (LANGUAGE, Column(key, key), Column("log_prob"))
+    items = list(pictures.expand(arguments.pictures))
+    return pictures.run(arguments, items, columns, prepare, failure)

@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Answers of a model to prompts about pictures it has seen.
+
+    visual tokens [n p d], rows of (number of a picture, prompt) -> a text for each row
+
+Rows are padded to a few batch sizes and prompt lengths, so that after the first calls nothing is
+compiled again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt
+
+from pali import decoding
+from pali.config import PaLIConfig
+from pali.models.pali import PaLI
+from pali.tokenizer import Tokenizer
+from pali.types import Params
+
+MAX_BATCH = 64
+"""Rows that run together; a power of two, as every smaller batch."""
+
+MAX_LENGTH = 64
+"""Longest answer in tokens unless another is asked for; decoding stops where the answers end."""
+
+_SHORTEST_PROMPT = 16  # Prompts are padded to a power of two that is at least this.
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the answer is chosen: greedily, unless said otherwise."""
+
+    method: Literal["greedy", "sample", "beam"] = "greedy"
+    temperature: float = 1.0
+    """Of "sample": below 1 sharper, above 1 more varied."""
+    top_k: int | None = None
+    """Of "sample": only the k likeliest tokens."""
+    top_p: float | None = None
+    """Of "sample": only the likeliest tokens that together have this probability."""
+    seed: int = 0
+    """Of "sample": the same seed, pictures and prompts give the same answers."""
+    beam_size: int = 4
+    """Of "beam"."""
+    length_penalty: decoding.LengthPenalty = field(default_factory=decoding.LengthPenalty)
+    """Of "beam": T5X's or Hugging Face's."""
+
+    def __post_init__(self):
+        methods = ("greedy", "sample", "beam")
+        if self.method not in methods:
+            raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(methods)}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; it must be at least 0 and below 2**32")
+        if not isinstance(self.length_penalty, decoding.LengthPenalty):
+            raise TypeError(
+                f"length_penalty is {self.length_penalty!r}; it must be a "
+                "pali.decoding.LengthPenalty, which says by name whose formula it is"
+            )
+
+
+class Text(str):
+    """An answer: a plain `str` that also knows how sure the model was."""
+
+    log_prob: float
+    """Sum over the tokens of their log-probability, the end token counted (natural logarithm)."""
+    num_tokens: int
+    """Tokens of the answer, the end token counted."""
+
+    def __new__(cls, text: str, log_prob: float = 0.0, num_tokens: int = 0):
+        """A string with two more facts."""
+        self = super().__new__(cls, text)
+        self.log_prob = log_prob
+        self.num_tokens = num_tokens
+        return self
+
+
+def generate(
+    config: PaLIConfig,
+    params: Params,
+    tokenizer: Tokenizer,
+    visual: Float[np.ndarray, "n p d_vit"],
+    rows: Sequence[int],
+    asked: Sequence[str],
+    max_length: int,
+    chosen: Decoding,
+) -> list[Text]:
+    """The answer to each row's prompt.
+
+    Args:
+      config, params, tokenizer: the model.
+      visual: visual tokens of the pictures.
+      rows: for each row the number of its picture.
+      asked: for each row its prompt.
+      max_length: longest answer in tokens, the end token counted; longer ones are cut.
+      chosen: how the words are chosen.
+    """
+    encoded = [[*tokenizer.encode(prompt), tokenizer.eos_id] for prompt in asked]
+    texts: list[Text] = []
+    for start, count, size in batches(len(asked)):
+        # The last row again as filler: an empty prompt might keep the loop going for longer.
+        picked = [*range(start, start + count), *[start + count - 1] * (size - count)]
+        answers = _answer(
+            config,
+            replace(chosen, seed=0),  # The seed comes as an array: another is no new program.
+            max_length,
+            params,
+            visual[[rows[i] for i in picked]],
+            _pad([encoded[i] for i in picked]),
+            np.uint32(chosen.seed),
+            np.array(picked, np.uint32),
+        )
+        ids, log_probs, lengths = jax.device_get(answers)
+        for row in range(count):
+            text = tokenizer.decode(ids[row, : lengths[row]].tolist())
+            texts.append(Text(text, float(log_probs[row]), int(lengths[row])))
+    return texts
+
+
+def batches(total: int) -> Iterator[tuple[int, int, int]]:
+    """Cuts `total` rows into batches: (start, rows, size), sizes 1, 2, 4 … 64.
+
+    A batch is filled up to the next size unless more than a quarter of it would be filler: 7 rows
+    run as 8, but 36 as 32 and 4.
+    """
+    start = 0
+    while start < total:
+        left = min(total - start, MAX_BATCH)
+        size = 1 << (left - 1).bit_length()
+        if left < size and left * 4 < size * 3:
+            size //= 2
+        count = min(left, size)
+        yield start, count, size
+        start += count
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _answer(
+    config: PaLIConfig,
+    chosen: Decoding,
+    max_length: int,
+    params: Any,
+    visual_tokens: Float[Array, "b p d_vit"],
+    prompt: Int[Array, "b s"],
+    seed: Any,
+    row: UInt[Array, " b"],
+) -> decoding.Decoded:
+    """One answer for each row; rows draw by their number, so that batching changes no sample."""
+
+    def call(method: str, *args: Any) -> Any:
+        return PaLI(config).apply({"params": params}, *args, method=method)
+
+    batch = len(prompt)
+    encoded, mask = call("encode", visual_tokens, jnp.ones(batch, bool), prompt)
+    cache = call("init_cache", encoded, mask, max_length)
+    step = functools.partial(call, "decode_step")
+    if chosen.method == "greedy":
+        return decoding.greedy(step, cache, batch, max_length)
+    if chosen.method == "sample":
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(row)
+        return decoding.sample(
+            step,
+            cache,
+            batch,
+            max_length,
+            rng=keys,
+            temperature=chosen.temperature,
+            top_k=chosen.top_k,
+            top_p=chosen.top_p,
+        )
+    return decoding.beam(
+        step,
+        cache,
+        batch,
+        max_length,
+        beam_size=chosen.beam_size,
+        length_penalty=chosen.length_penalty,
+    )
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "b s"]:
+    """Prompts as one array, 0 where there is none, its width one of 16, 32, 64 …"""
+    longest = max(_SHORTEST_PROMPT, *(len(row) for row in rows))
+    padded = np.zeros((len(rows), 1 << (longest - 1).bit_length()), np.int32)
+    for row, ids in enumerate(rows):
+        padded[row, : len(ids)] = ids
+    return padded
