@@ -480,4 +480,4 @@ def _one_picture(images: Any) -> bool:
         raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
     if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return True
-    return hasattr(images, "__array__") and np.ndim(images) < 4
+    return hasattr(images, "__array__") and np.ndim(cast("Any", images)) < 4

@@ -73,7 +73,7 @@ class Inputs:
         """
         without_pictures = pipeline.replace_image_function(self._mixture, lambda example: example)
         examples = pipeline.mixture_dataset(without_pictures, self._config.seed)
-        found = [examples[i] for i in range(CUT_SAMPLE)]
+        found: list[Any] = [examples[i] for i in range(CUT_SAMPLE)]
         limits = {"inputs": self._config.data.inputs_length}
         limits["targets"] = self._config.data.targets_length
         return {
