@@ -469,15 +469,17 @@ def _labels(names: Sequence[str], scores: Float[np.ndarray, " m"]) -> list[Label
     shares = np.exp(scores.astype(np.float64) - scores.max())
     shares /= shares.sum()
     return [
-        Label(names[i], float(shares[i]), float(scores[i]))
+        Label(str(names[i]), float(shares[i]), float(scores[i]))
         for i in np.argsort(-scores, kind="stable")
     ]
 
 
 def _one_picture(images: Any) -> bool:
     """Whether this is a picture, not a list of pictures nor a batch of them in one array."""
-    if not (hasattr(images, "__array__") or isinstance(images, Iterable | os.PathLike)):
-        raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
     if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return True
-    return hasattr(images, "__array__") and np.ndim(cast("Any", images)) < 4
+    if hasattr(images, "__array__"):
+        return np.ndim(cast("Any", images)) < 4
+    if not isinstance(images, Iterable):
+        raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
+    return False

@@ -407,7 +407,7 @@ def test_tasks_shows_examples_and_their_pictures(tmp_path, capsys):
     assert len(re.findall(r"prompt  Generate the alt_text in [A-Z]+ at 0: <extra_id_0>", out)) == 3
     assert len(re.findall(r"answer  \S", out)) == 3
     with Image.open(sheet) as image:
-        assert image.size == (3 * 76 + 4, 80)
+        assert image.size == (3 * (2 * 72 + 4) + 4, 2 * 72 + 8)
 
 
 def test_tasks_of_classes_show_their_label(capsys):
@@ -421,11 +421,12 @@ def test_tasks_unknown(capsys):
 
 
 def test_the_boxes_of_an_answer_are_drawn_on_its_picture():
-    image = np.zeros((100, 200, 3), np.uint8)
-    drawn = tasks.with_boxes({"image": image, "targets": "200 100 600 400 dog"})
-    rows, columns = np.nonzero(drawn.any(axis=2))
+    image = np.zeros((60, 120, 3), np.uint8)
+    drawn = tasks.with_boxes({"image": image, "targets": "500 100 900 400 dog"})
+    assert drawn.shape == (180, 360, 3)  # Enlarged, to be seen well.
+    rows, columns = np.nonzero(drawn[90:].any(axis=2))  # Its name stands above the box.
     found = rows.min(), columns.min(), rows.max(), columns.max()
-    np.testing.assert_allclose(found, (20, 20, 60, 80), atol=1)
+    np.testing.assert_allclose(found, (0, 36, 72, 144), atol=1)
     assert not image.any()
     for text in ("dog", "4", "200 100 600 400 dog and 3", ""):
         assert not tasks.with_boxes({"image": image, "targets": text}).any(), text

@@ -34,6 +34,10 @@ EXAMPLE = """examples:
   pali tasks my_task --module path/to/my_task.py --write records/my_task"""
 
 
+SHEET_SIDE = 192
+"""Pictures on a sheet are enlarged up to about so many pixels."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pali tasks`."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="a task or a mixture")
@@ -134,25 +138,21 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int = 8) -> np.ndarray:
 
 
 def with_boxes(example: Example) -> np.ndarray:
-    """The picture of an example, and on it the boxes that its answer names: u8[h w 3]."""
-    from PIL import Image, ImageDraw
+    """The picture of an example, enlarged to be seen well, with the boxes that its answer names."""
+    from pali.drawing import draw_boxes
 
+    image = example["image"]
+    times = max(1, SHEET_SIDE // min(image.shape[:2]))
     boxes, unparsed = parse_boxes(example.get("targets", ""))
-    if unparsed:  # The answer is another kind of text.
-        return example["image"]
-    image = Image.fromarray(example["image"])
-    pen = ImageDraw.Draw(image)
-    for box in boxes:
-        left, right = box.xmin * image.width, box.xmax * image.width
-        top, bottom = box.ymin * image.height, box.ymax * image.height
-        pen.rectangle((left, top, right, bottom), outline="lime")
-    return np.asarray(image)
+    enlarged = image.repeat(times, axis=0).repeat(times, axis=1)
+    # An answer with anything else in it is another kind of text.
+    return draw_boxes(enlarged, [] if unparsed else boxes)
 
 
 def _write_sheet(path: str | None, examples: Sequence[Example]) -> None:
-    images = [with_boxes(example) for example in examples if "image" in example]
     if path is None:
         return
+    images = [with_boxes(example) for example in examples if "image" in example]
     if not images:
         raise CommandError("these examples have no pictures: leave --sheet out")
     from PIL import Image
