@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pali.data import rendering, scenes
+from pali.data import drawing, scenes
 from pali.data.demo_corpus import FIRST_UNSEEN_VIEW, TRAIN_ART, UNSEEN_ART, load_corpus
 from pali.data.scenes import COLOURS, SCENE_SPLITS, Extent, describe, has_repeats, render_scene
 
@@ -42,7 +42,7 @@ def everything(described):
 def sharp(monkeypatch):
     """Pictures without grain and blur."""
     for name in ("BLUR_SHARE", "GRAIN_SHARE"):
-        monkeypatch.setattr(rendering, name, 0.0)
+        monkeypatch.setattr(drawing, name, 0.0)
 
 
 def test_scenes_are_the_same_in_another_process():
