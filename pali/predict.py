@@ -372,8 +372,10 @@ def _pad(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "b s"]:
 
 def _one_picture(images: Any) -> bool:
     """Whether this is a picture, not a list of pictures nor a batch of them in one array."""
-    if not (hasattr(images, "__array__") or isinstance(images, Iterable | os.PathLike)):
-        raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
     if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return True
-    return hasattr(images, "__array__") and np.ndim(cast("Any", images)) < 4
+    if hasattr(images, "__array__"):
+        return np.ndim(cast("Any", images)) < 4
+    if not isinstance(images, Iterable):
+        raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
+    return False
