@@ -376,6 +376,6 @@ def _one_picture(images: Any) -> bool:
         return True
     if hasattr(images, "__array__"):
         return np.ndim(cast("Any", images)) < 4
-    if not isinstance(images, Iterable):
+    if not isinstance(images, Iterable | VisualTokens):
         raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
     return False

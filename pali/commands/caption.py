@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
             failed += "error" in row
             written += "caption" in row
             write(row)
-    if output:
+    if output and written:
         _say(f"{_count(written, 'caption')} of {_count(len(items) - failed, 'picture')}: {output}")
     if failed and (output or len(items) > 1):
         _say(f"{failed} of {_count(len(items), 'picture')} could not be captioned")
