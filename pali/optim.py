@@ -51,9 +51,7 @@ def partition(params: Params, freeze: tuple[str, ...]) -> tuple[Params, Params]:
             )
     trained = {name: leaf for name, leaf in flat.items() if name not in frozen_names}
     if not trained:
-        raise ValueError(
-            f"the freeze patterns {', '.join(map(repr, freeze))} leave nothing to train"
-        )
+        raise ValueError(f"freeze {', '.join(map(repr, freeze))} leaves nothing to train")
     frozen = {name: leaf for name, leaf in flat.items() if name in frozen_names}
     return merge.unflatten(trained), merge.unflatten(frozen)
 

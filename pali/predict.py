@@ -468,10 +468,8 @@ def _labels(names: Sequence[str], scores: Float[np.ndarray, " m"]) -> list[Label
     """Likeliest first, of equals the one named first; probabilities by softmax."""
     shares = np.exp(scores.astype(np.float64) - scores.max())
     shares /= shares.sum()
-    return [
-        Label(str(names[i]), float(shares[i]), float(scores[i]))
-        for i in np.argsort(-scores, kind="stable")
-    ]
+    order: list[int] = np.argsort(-scores, kind="stable").tolist()
+    return [Label(names[i], float(shares[i]), float(scores[i])) for i in order]
 
 
 def _one_picture(images: Any) -> bool:
@@ -480,6 +478,6 @@ def _one_picture(images: Any) -> bool:
         return True
     if hasattr(images, "__array__"):
         return np.ndim(cast("Any", images)) < 4
-    if not isinstance(images, Iterable):
+    if not isinstance(images, Iterable | VisualTokens):
         raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
     return False

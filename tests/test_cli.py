@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ import pali
 from pali import compilation_cache
 from pali.checkpoints import pretrained
 from pali.cli import COMMANDS, main, overview
-from pali.commands import CommandError, demo, doctor, rows, tasks, train
+from pali.commands import CommandError, demo, doctor, install_command, rows, tasks, train
 from pali.commands import pictures as picture_rows
 from pali.languages import LANGUAGES
 
@@ -167,7 +168,7 @@ def test_caption_output_is_not_overwritten_by_accident(pictures, tmp_path, capsy
         {"picture": "missing.png", "error": "missing.png: no such file"}
     ]
     assert main(["caption", "missing.png", "--output", str(tmp_path / "no" / "out.jsonl")]) == 2
-    assert "cannot be written: No such file" in capsys.readouterr().err
+    assert "cannot be written: there is no folder" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_said(capsys):
@@ -285,7 +286,7 @@ def test_demo_puts_what_people_wrote_beside_the_captions(tiny_model, tmp_path, m
     out = capsys.readouterr().out
     assert "🐶  1f436.png" in out
     assert "कुत्ता" in out
-    assert "1 pictures, 6 languages, 5 scripts; 1 of 2 captions are word for word" in out, out
+    assert "1 picture, 6 languages, 5 scripts; 1 of 2 captions are word for word" in out, out
     assert f"pali caption {embedded / 'examples' / '1f436.png'} --langs" in out
 
 
@@ -359,12 +360,28 @@ def test_doctor_says_what_is_missing_and_how_to_fix_it(tmp_path, monkeypatch, ca
     out = capsys.readouterr().out
     assert status == 1
     assert re.search(r"^core +jax \d", out, re.MULTILINE)
-    assert "- not-there missing: pip install 'open-pali'" in out
-    assert "missing: no-seqio   (pip install 'open-pali[train]')" in out
+    assert f"- not-there missing: {install_command('')}" in out
+    assert f"missing: no-seqio   ({install_command('train')})" in out
     assert "- the distribution 'pali' takes the same import name: pip uninstall pali" in out
     assert "no-seqio" not in out.split("to fix:")[1], "an extra is a choice, no fault"
     assert f"Python      {sys.version.split()[0]}" in out
     assert f"{compilation_cache.folder()} cannot be written" in out
+
+
+def test_what_installs_an_extra_is_run_as_it_stands(tmp_path, monkeypatch):
+    """From the checkout where there is one: the package index may not have this distribution."""
+    checkout = Path(__file__).parents[1]
+    monkeypatch.chdir(checkout)
+    python = sys.executable
+    assert install_command("train") == f"{python} -m pip install -c constraints.txt -e '.[train]'"
+    monkeypatch.chdir(tmp_path)
+    assert shlex.split(install_command(""))[5:] == [
+        str(checkout / "constraints.txt"),
+        "-e",
+        str(checkout),
+    ]
+    monkeypatch.setattr("pali.__file__", str(tmp_path / "site-packages" / "pali" / "__init__.py"))
+    assert install_command("train") == f"{python} -m pip install 'open-pali[train]'"
 
 
 def test_requirements_by_extra():

@@ -129,7 +129,7 @@ def run(
     def say(message: str) -> None:
         print(f"{arguments.prog}: {message}", file=sys.stderr)
 
-    if output:
+    if output and written:
         say(f"{_count(written, 'row')} of {_count(len(items) - failed, 'picture')} in {output}")
     if failed and (output or len(items) > 1):
         say(f"{failed} of {_count(len(items), 'picture')} could not be {failure}")

@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--write", metavar="FOLDER", help="write the split as tokenised records (data.records)"
     )
     parser.add_argument(
+        "--image-size", type=int, metavar="N", help="of --write: the model's (default: the task's)"
+    )
+    parser.add_argument(
+        "--tokenizer", metavar="FILE", help="of --write: the model's (default: the task's)"
+    )
+    parser.add_argument(
         "--no-pictures",
         action="store_true",
         help="of --write: for training on cached visual tokens",
@@ -64,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the registry, or one task or mixture."""
     if arguments.name is None and (arguments.write or arguments.sheet):
         raise CommandError("--write and --sheet need the NAME of a task or a mixture")
+    if arguments.image_size is not None and arguments.image_size < 1:
+        raise CommandError(f"--image-size is {arguments.image_size}; give at least 1 pixel")
     if arguments.examples < 0 or (arguments.sheet and not arguments.examples):
         raise CommandError(f"--examples is {arguments.examples}; give at least 1")
     if arguments.sheet and os.path.exists(arguments.sheet):
@@ -80,10 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"\n{number}  {task}\n{describe(example)}")
         _write_sheet(arguments.sheet, [example for _, example in drawn])
         if arguments.write:
+            from pali.data.pipeline import fit_to_model
             from pali.data.records import write_records
 
+            size, tokenizer = arguments.image_size, arguments.tokenizer
             write_records(
-                mixture,
+                fit_to_model(mixture, image_size=size, tokenizer=tokenizer),
                 arguments.write,
                 arguments.split,
                 name=arguments.name,

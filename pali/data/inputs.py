@@ -106,7 +106,9 @@ class Inputs:
         if data.records:
             from pali.data.records import read_records
 
-            return read_records(data.records, split, str(self.tokenizer), data.mixture)
+            mixture = read_records(data.records, split, str(self.tokenizer), data.mixture)
+            _check_size(mixture, self._config.model.vit.image_size, f"{data.records}/{split}")
+            return mixture
         from pali.data.seqio_bridge import read_mixture
 
         mixture = read_mixture(data.mixture, split, data.task_modules)
@@ -128,6 +130,17 @@ def prompts_of(mixture: pipeline.Mixture) -> tuple[str, ...]:
     """Names of the prompts that a mixture asks; none for tokenised records, which do not say."""
     found = (getattr(f, "prompt", None) for task, _ in mixture for f in task.functions)
     return tuple(dict.fromkeys(name for name in found if name))
+
+
+def _check_size(mixture: pipeline.Mixture, size: int, folder: str) -> None:
+    for task, _ in mixture:
+        image = task.source[0].get("image")
+        if image is not None and image.shape[:2] != (size, size):
+            height, width = image.shape[:2]
+            raise ValueError(
+                f"the records in {folder} hold pictures of {height} x {width} pixels, the model "
+                f"reads {size} x {size}: write them with `pali tasks … --image-size {size}`"
+            )
 
 
 def _from_cache(folder: Path, mixture: pipeline.Mixture, config: ViTConfig, params: Params) -> Any:

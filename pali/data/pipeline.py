@@ -80,21 +80,24 @@ def replace_image_function(mixture: Mixture, function: Function) -> list[tuple[T
     return _replace(mixture, lambda f: function if getattr(f, "makes_image", False) else f)
 
 
-def fit_to_model(mixture: Mixture, *, image_size: int, tokenizer: str) -> list[tuple[Task, float]]:
+def fit_to_model(
+    mixture: Mixture, *, image_size: int | None = None, tokenizer: str | None = None
+) -> list[tuple[Task, float]]:
     """The mixture with pictures of the model's size and texts cut by the model's tokenizer.
 
     A task file gives defaults for both; the model decides.
 
     Args:
       mixture: tasks and rates.
-      image_size: side in pixels, for functions that make an image and have a field `size`.
-      tokenizer: path of a SentencePiece model, for functions with a field `tokenizer`.
+      image_size: side in pixels, for functions that make an image and have a field `size`; None
+        leaves it as it is.
+      tokenizer: path of a SentencePiece model, for functions with a field `tokenizer`; likewise.
     """
 
     def fitted(function: Any) -> Function:
-        if getattr(function, "makes_image", False) and hasattr(function, "size"):
+        if image_size and getattr(function, "makes_image", False) and hasattr(function, "size"):
             return replace(function, size=image_size)
-        if hasattr(function, "tokenizer"):
+        if tokenizer and hasattr(function, "tokenizer"):
             return replace(function, tokenizer=tokenizer)
         return function
 
