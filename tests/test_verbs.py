@@ -96,7 +96,7 @@ def test_five_hundred_labels_are_scored_as_each_by_itself(model, picture):
 
 
 def test_detect_reads_boxes_and_keeps_what_is_none(model, seen, picture, monkeypatch):
-    answers = [Text("100 0 500 250 dog 7 7 cat", log_prob=-1.0), Text("")]
+    answers = [Text("a 100 0 500 250 dog", log_prob=-1.0), Text("")]
 
     def generate(self, images, prompts, *, max_length, decoding):
         assert prompts == "detect dog and cat"
@@ -106,8 +106,8 @@ def test_detect_reads_boxes_and_keeps_what_is_none(model, seen, picture, monkeyp
     monkeypatch.setattr(Model, "generate", generate)
     first, second = model.detect(seen, ["dog", "cat"])
     (box,) = first.boxes
-    # All that follows the numbers is the label, as pali/boxes.py reads it.
-    assert box.label == "dog 7 7 cat"
+    assert box.label == "dog"
+    assert first.unparsed == ["a"]
     assert box[:4] == pytest.approx((0.1005, 0.0005, 0.5005, 0.2505))
     assert first.answer.log_prob == -1
     assert (second.boxes, second.unparsed) == ([], [])
