@@ -86,7 +86,9 @@ def rows(scores: Sequence[Record]) -> list[list[str]]:
 def show(results: dict[str, Any], console: Console) -> None:
     """Prints the table of every benchmark, without the intervals, for 80 columns."""
     for name, scores in _by_benchmark(results["scores"]).items():
-        table = Table(title=f"{name}, {_about(scores)}", title_justify="left", box=None)
+        title = f"{name}, {_about(scores)}"
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+        table.pad_edge = False
         shown = [i for i, column in enumerate(COLUMNS) if column not in ("95 %", "lead")]
         for i in shown:
             table.add_column(COLUMNS[i], justify="left" if i < 2 else "right", no_wrap=True)
