@@ -94,21 +94,19 @@ CHRF = Metric(
     lambda prediction, references, lang: chrf_.statistics(prediction, references).ravel(),
     lambda sums: chrf_.from_statistics(sums.reshape(*sums.shape[:-1], 3, chrf_.ORDER)),
 )
-CER = Metric(
-    "cer",
-    error_rates.VARIANTS["cer"],
-    lambda prediction, references, lang: error_rates.statistics(
-        prediction, references, error_rates.characters
-    ),
-    mean_of,
-)
-CER_NO_SPACES = Metric(
-    "cer_no_spaces",
-    error_rates.VARIANTS["cer_no_spaces"],
-    lambda prediction, references, lang: error_rates.statistics(
-        prediction, references, error_rates.characters_without_spaces
-    ),
-    mean_of,
+CER, CER_NO_SPACES = (
+    Metric(
+        name,
+        error_rates.VARIANTS[name],
+        lambda prediction, references, lang, units=units: error_rates.statistics(
+            prediction, references, units
+        ),
+        mean_of,
+    )
+    for name, units in (
+        ("cer", error_rates.characters),
+        ("cer_no_spaces", error_rates.characters_without_spaces),
+    )
 )
 DETECTION = tuple(
     Metric(
