@@ -27,7 +27,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from pali.config import MT5Config
-from pali.models.layers import Dense, RMSNorm, block_stack, contract
+from pali.models.layers import Dense, RMSNorm, block_stack, contract, gelu, project
 from pali.models.relative_bias import RelativeBias
 
 MASKED = -1e9
@@ -353,7 +353,7 @@ class MLP(nn.Module):
         cfg = self.config
         init = _fan_in_truncated
         plain: Any = {"use_bias": False, "dtype": cfg.dtype, "kernel_init": init}
-        gate = jax.nn.gelu(Dense((cfg.mlp_dim,), name="wi_0", **plain)(x), approximate=True)
+        gate = gelu(Dense((cfg.mlp_dim,), name="wi_0", **plain)(x))
         x = gate * Dense((cfg.mlp_dim,), name="wi_1", **plain)(x)
         return Dense((cfg.width,), name="wo", **plain)(dropout(cfg, self.deterministic)(x))
 
@@ -368,7 +368,7 @@ class Head(nn.Module):
         """Logits in float32."""
         shape = (self.config.width, self.config.vocab_size)
         kernel = self.param("kernel", _fan_in_truncated, shape)
-        return contract("...D,DV->...V", x, kernel, self.config.dtype)
+        return project(x, kernel, self.config.dtype)
 
 
 def dropout(config: MT5Config, deterministic: bool | None = None) -> nn.Dropout:
