@@ -37,6 +37,7 @@ from pali.data.benchmarks import Baseline
 from pali.data.evaluation import Example, Split, read_splits
 from pali.metrics import records
 from pali.models.pali import PaLI
+from pali.models.vit import Seen
 from pali.predict import Model, VisualTokens, load_model
 
 BLOCK = 512
@@ -203,15 +204,15 @@ def see(
     """Visual tokens and, where the ViT has a classifier, its class scores, in one pass."""
     tokens, classes = [], []
     for rows, count in ranking.filled_batches(len(pixels)):
-        seen, logits = _see(model.config, model.params, pixels[rows])
-        tokens.append(np.asarray(seen[:count], np.float32))
-        classes.append(None if logits is None else np.asarray(logits[:count], np.float32))
-    has_classes = model.config.vit.num_classes > 0
-    return np.concatenate(tokens), np.concatenate(classes) if has_classes else None
+        seen = _see(model.config, model.params, pixels[rows])
+        tokens.append(np.asarray(seen.tokens[:count], np.float32))
+        if seen.classes is not None:
+            classes.append(np.asarray(seen.classes[:count], np.float32))
+    return np.concatenate(tokens), np.concatenate(classes) if classes else None
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _see(config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]) -> Any:
+def _see(config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]) -> Seen:
     return PaLI(config).apply({"params": params}, image, method=lambda model, x: model.vit(x))
 
 

@@ -53,11 +53,11 @@ class PaLI(nn.Module):
 
     def look(self, image: Array, deterministic: bool = True) -> Float[Array, "b p d_vit"]:
         """The picture as visual tokens; the same for every prompt and language, so made once."""
-        return self.vit(image, deterministic)[0]
+        return self.vit(image, deterministic).tokens
 
     def classify(self, image: Array) -> Float[Array, "b classes"]:
         """The ViT's own answer through its pooling head, which PaLI otherwise leaves unused."""
-        logits = self.vit(image)[1]
+        logits = self.vit(image).classes
         if logits is None:
             raise ValueError('this ViT has no head: its config says pool="none"')
         return logits

@@ -11,13 +11,26 @@ Einsum letters (pali/types.py): B batch, S queries, T keys, N heads, H head widt
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from pali.config import ViTConfig
-from pali.models.layers import Dense, LayerNorm, block_stack, contract
+from pali.models.layers import Dense, LayerNorm, block_stack, contract, gelu, project
+
+
+class Seen(NamedTuple):
+    """What a ViT makes of pictures."""
+
+    tokens: Float[Array, "b p d"]
+    """Visual tokens in `config.dtype`, after the final LayerNorm, the class token left out."""
+    pooled: Float[Array, "b d"] | None
+    """With `pool="map"`: one vector for each picture, in float32."""
+    classes: Float[Array, "b classes"] | None
+    """With `num_classes` as well: the class logits in float32."""
 
 
 class ViT(nn.Module):
@@ -28,16 +41,12 @@ class ViT(nn.Module):
     @nn.compact
     def __call__(
         self, image: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], deterministic: bool = True
-    ) -> tuple[Float[Array, "b p d"], Float[Array, "b classes"] | None]:
-        """Visual tokens in `config.dtype`, and the head's output in float32.
+    ) -> Seen:
+        """What it makes of the pictures.
 
         Args:
           image: bytes 0..255, scaled here to [-1, 1]; or floats, taken as they are.
           deterministic: False turns dropout on, which needs a "dropout" rng.
-
-        Returns:
-          The tokens after the final LayerNorm, the class token left out; and, with `pool="map"`,
-          the class logits (`num_classes` > 0) or the pooled vector [b d]; else None.
 
         Raises:
           ValueError: the picture is not of the configured size.
@@ -59,12 +68,12 @@ class ViT(nn.Module):
         x = nn.Dropout(cfg.dropout)(x, deterministic)
         x = Transformer(cfg, name="Transformer")(x, deterministic)
 
-        pooled = None
+        pooled = classes = None
         if cfg.pool == "map":
             pooled = MAPHead(cfg, name="MAPHead_0")(x).astype(jnp.float32)
             if cfg.num_classes:
-                pooled = Dense((cfg.num_classes,), name="head")(pooled)
-        return x[:, int(cfg.class_token) :], pooled
+                classes = Dense((cfg.num_classes,), name="head")(pooled)
+        return Seen(x[:, int(cfg.class_token) :], pooled, classes)
 
 
 def scale_pixels(image: Array) -> Float[Array, "b h w 3"]:
@@ -92,7 +101,7 @@ class Patches(nn.Module):
         x = image.reshape(b, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
         x = x.reshape(b, (h // size) * (w // size), size * size * c)
         dtype = self.config.dtype
-        return (contract("bpk,kd->bpd", x, kernel.reshape(-1, width), dtype) + bias).astype(dtype)
+        return (project(x, kernel.reshape(-1, width), dtype) + bias).astype(dtype)
 
 
 class Transformer(nn.Module):
@@ -172,7 +181,7 @@ class MLP(nn.Module):
         x = Dense(
             (cfg.mlp_dim,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_0"
         )(x)
-        x = jax.nn.gelu(x, approximate=cfg.gelu == "tanh")
+        x = gelu(x, exact=cfg.gelu == "exact")
         return Dense(
             (cfg.width,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_1"
         )(x)
