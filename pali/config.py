@@ -129,6 +129,9 @@ class DataConfig:
     """Prompt tokens, the end-of-sequence token counted; longer prompts are cut."""
     targets_length: int = 24
     """Target tokens, the end-of-sequence token counted; longer targets are cut."""
+    short: tuple[tuple[int, int], ...] = ()
+    """Shorter (prompt, target) lengths. Tasks whose texts fit in one of them make a part of the
+    batch of their own, in proportion to their rates, and are padded to that length alone."""
     visual_tokens: str | None = None
     """Folder of the cache of frozen visual tokens, filled before the first step when absent."""
     prefetch_threads: int = 1
@@ -136,6 +139,18 @@ class DataConfig:
 
     def __post_init__(self):
         _at_least(self, 1, "batch_size", "inputs_length", "targets_length", "prefetch_threads")
+        for lengths in self.short:
+            inputs, targets = lengths
+            if not (1 <= inputs <= self.inputs_length and 1 <= targets <= self.targets_length):
+                raise ValueError(
+                    f"short has {lengths}; prompt and target lengths must be from 1 to "
+                    f"{self.longest}, which are inputs_length and targets_length"
+                )
+
+    @property
+    def longest(self) -> tuple[int, int]:
+        """Prompt and target length of what fits in nothing shorter."""
+        return self.inputs_length, self.targets_length
 
 
 @dataclass(frozen=True)
@@ -173,8 +188,15 @@ class Config:
     """"generate": cross-entropy of the target text. "classify": the ViT alone, on its own head."""
     steps: int = 1000
     seed: int = 0
+    weigh: Literal["tokens", "targets"] = "tokens"
+    """What counts alike in "generate": every token, or every target, however long it is."""
     label_smoothing: float = 0.0
     z_loss: float = 0.0
+    class_weight: float = 0.0
+    """Of "generate" with a ViT that is trained: weight of the cross-entropy of its own head over
+    the classes, of those examples that have one."""
+    contrast_weight: float = 0.0
+    """Likewise: weight of the sigmoid contrast between pooled pictures and target texts."""
     init_from: tuple[str, ...] = ()
     """Workdirs or model folders whose parameters are taken over wherever the paths agree."""
     tokenizer: str | None = None
@@ -195,7 +217,7 @@ class Config:
         _at_least(self, 1, "checkpoint_every", "keep_checkpoints")
         _between(self, 0, 2**32, "seed")
         _between(self, 0, 1, "label_smoothing")
-        _between(self, 0, math.inf, "z_loss")
+        _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
 
 
 def _at_least(config: Any, minimum: int, *names: str) -> None:

@@ -7,9 +7,9 @@
     workdir/checkpoints/      parameters and optimizer state (Orbax); the newest is gone on from
     workdir/model/            the finished model, for `pali.load` and `pali caption --model`
 
-Both stages run through the same step: "classify" trains the ViT on its own head, "generate" trains
-PaLI on target texts. The batch of step k and its dropout depend on the seed and on k alone, so a
-run that was interrupted and goes on ends where an uninterrupted one would.
+Every stage runs through the same step; what it minimises is in pali/objectives.py. The batch of
+step k and its dropout depend on the seed and on k alone, so a run that was interrupted and goes on
+ends where an uninterrupted one would.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +31,14 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from pali import losses, optim
+from pali import objectives, optim
 from pali.checkpoints import initial, merge, pretrained
 from pali.checkpoints.store import FOLDER, CheckpointStore
 from pali.config import Config, to_json
 from pali.data import inputs
 from pali.languages import resolve_many
-from pali.models.pali import PaLI
-from pali.models.vit import ViT
-from pali.types import Batch, Params
-
-Sums = dict[str, Array]
-"""Totals over a batch: "loss" and "correct" over "count" items, so that batches add up exactly."""
-
-Objective = Callable[[Params, Batch, Array | None], Sums]
-"""(params, batch, dropout key or None) -> sums."""
+from pali.objectives import Objective, Sums
+from pali.types import AUXILIARY, Batch, Params
 
 
 def main(config: Config, workdir: str | os.PathLike) -> Path:
@@ -68,7 +61,8 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
     _check_workdir(config, workdir)
     languages = tuple(resolve_many(config.languages)) if config.languages else ()
 
-    objective = classify(config) if config.objective == "classify" else generate(config)
+    objectives_by_name = {"classify": objectives.classify, "generate": objectives.generate}
+    objective = objectives_by_name[config.objective](config)
     params = initial_params(config)
     trained, frozen = optim.partition(params, config.optim.freeze)
     update = optim.optimizer(config.optim, config.steps)
@@ -77,7 +71,7 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
     _report(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
     note = {"config": json.loads(to_json(config)), "frozen": merge.fingerprint(frozen)}
 
-    train_fn = functools.partial(train_step, objective, update, config.seed)
+    train_fn = functools.partial(train_step, objective, update, config)
     train_fn = jax.jit(train_fn, donate_argnums=0)
     eval_fn = jax.jit(lambda trained, batch: objective(optim.join(trained, frozen), batch, None))
 
@@ -130,6 +124,7 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
         prompt_length=config.data.inputs_length,
     )
     params = optim.join(state["params"], frozen)
+    params.pop(AUXILIARY, None)
     pretrained.save_model(folder, config.model, params, data.tokenizer, metadata)
     _report(f"the model is in {folder}; try: pali caption PICTURE --model {folder}")
     return folder
@@ -142,69 +137,22 @@ class Interrupted(Exception):
 def train_step(
     objective: Objective,
     update: optax.GradientTransformation,
-    seed: int,
+    config: Config,
     state: dict[str, Any],
     frozen: Params,
-    batch: Batch,
+    parts: Sequence[Batch],
 ) -> tuple[dict[str, Any], Sums]:
     """One update of the trained parameters; gradients exist for those alone."""
-    dropout = jax.random.fold_in(jax.random.key(seed), state["step"])
+    dropout = jax.random.fold_in(jax.random.key(config.seed), state["step"])
 
     def mean_loss(trained: Params) -> tuple[Array, Sums]:
-        sums = objective(optim.join(trained, frozen), batch, dropout)
-        return sums["loss"] / sums["count"], sums
+        sums = objective(optim.join(trained, frozen), parts, dropout)
+        return objectives.minimised(config, sums), sums
 
     grads, sums = jax.grad(mean_loss, has_aux=True)(state["params"])
     updates, opt_state = update.update(grads, state["opt_state"], state["params"])
     params = optax.apply_updates(state["params"], updates)
     return {"step": state["step"] + 1, "params": params, "opt_state": opt_state}, sums
-
-
-def generate(config: Config) -> Objective:
-    """Cross-entropy of the target tokens; "exact" counts targets that greedy decoding would write.
-
-    Under teacher forcing every token of a target is the likeliest one exactly when greedy decoding
-    produces that target, so the exact match of the captions needs no decoding.
-    """
-    model = PaLI(config.model)
-
-    def sums(params: Params, batch: Batch, dropout: Array | None) -> Sums:
-        logits = _apply(model, params, batch, dropout)
-        targets, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
-        loss = losses.cross_entropy(
-            logits, targets, label_smoothing=config.label_smoothing, z_loss=config.z_loss
-        )
-        right = (logits.argmax(-1) == targets) | (weights == 0)
-        return {
-            "loss": (loss * weights).sum(),
-            "correct": (right * weights).sum(),
-            "count": weights.sum(),
-            "exact": right.all(-1).sum(),
-            "examples": jnp.asarray(targets.shape[0]),
-        }
-
-    return sums
-
-
-def classify(config: Config) -> Objective:
-    """Cross-entropy of the ViT's own head over class labels."""
-    model = ViT(config.model.vit)
-
-    def sums(params: Params, batch: Batch, dropout: Array | None) -> Sums:
-        _, logits = _apply(model, params["vit"], batch["image"], dropout)
-        loss = losses.cross_entropy(
-            logits, batch["label"], label_smoothing=config.label_smoothing, z_loss=config.z_loss
-        )
-        count = jnp.asarray(loss.shape[0])
-        correct = (logits.argmax(-1) == batch["label"]).sum()
-        return {"loss": loss.sum(), "correct": correct, "count": count, "examples": count}
-
-    return sums
-
-
-def _apply(model: Any, params: Params, inputs: Any, dropout: Array | None) -> Any:
-    rngs = {} if dropout is None else {"dropout": dropout}
-    return model.apply({"params": params}, inputs, deterministic=dropout is None, rngs=rngs)
 
 
 def initial_params(config: Config) -> Params:
@@ -215,7 +163,7 @@ def initial_params(config: Config) -> Params:
     for source in config.init_from:
         params, count = initial.take_over(params, source)
         _report(f"{count:,} parameters come from {source}")
-    return params
+    return params | objectives.auxiliary_params(config)
 
 
 _FREE = ("log_every", "eval_every", "eval_splits", "eval_batches", "checkpoint_every", "notes")
@@ -304,6 +252,10 @@ def _means(batches: list[Sums]) -> dict[str, float]:
     }
     if "exact" in totals:
         means["exact"] = totals["exact"] / totals["examples"]
+    if totals.get("class_count"):
+        means["class_accuracy"] = totals["class_correct"] / totals["class_count"]
+    if totals.get("contrast_count"):
+        means["contrast"] = totals["contrast_loss"] / totals["contrast_count"]
     return means | {"examples": totals["examples"]}
 
 

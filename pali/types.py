@@ -18,6 +18,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 Params = dict[str, Any]
 """A nested dict of parameters, as Flax makes it."""
 
+AUXILIARY = "auxiliary"
+"""Key of the parameters that an objective learns beside the model's; no model keeps them."""
+
 
 class Batch(TypedDict, total=False):
     """Model features: what the converter makes and the model reads.
@@ -35,4 +38,5 @@ class Batch(TypedDict, total=False):
     decoder_target_tokens: Int[Array, "b t"]
     decoder_loss_weights: Float[Array, "b t"]
     label: Int[Array, " b"]
-    """Class index, for training the ViT alone."""
+    """What is pictured: a class of the ViT's head where below `num_classes`, another number where
+    it is a thing that the head does not know, -1 where that is not said."""

@@ -21,6 +21,7 @@ LAYERS = [
     ["losses", "decoding"],
     ["optim", "checkpoints", "generation", "ranking"],
     ["data", "tasks"],
+    ["objectives"],
     ["train", "evaluate", "predict", "report"],
     ["cli", "commands", "__init__", "__main__"],
 ]

@@ -19,6 +19,9 @@ from jaxtyping import Int
 
 Example = dict[str, Any]
 
+NO_LABEL = -1
+"""The label of an example that does not say what it shows."""
+
 
 @dataclass(frozen=True)
 class EncoderDecoderFeatures:
@@ -47,6 +50,7 @@ class EncoderDecoderFeatures:
             "decoder_input_tokens": np.concatenate([np.zeros(1, np.int32), targets[:-1]]),
             "decoder_target_tokens": targets,
             "decoder_loss_weights": (targets > 0).astype(np.float32),
+            "label": np.int32(example.get("label", NO_LABEL)),
         }
 
     def _picture(self, example: Example) -> tuple[Example, bool]:

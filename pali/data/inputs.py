@@ -9,16 +9,18 @@ neither SeqIO nor TensorFlow; from there on everything is the same.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import grain
 import jax
 
 from pali import optim
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
-from pali.config import Config, ViTConfig
+from pali.config import Config, DataConfig, ViTConfig
 from pali.data import pipeline, visual_tokens
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
 from pali.models.vit import ViT
@@ -27,6 +29,9 @@ from pali.types import Batch, Params
 
 CUT_SAMPLE = 256
 """Examples that are looked at to say how many texts are too long."""
+
+SHORT_CUT = 0.01
+"""Share of a task's texts that may be cut for the sake of shorter batches."""
 
 
 class Inputs:
@@ -71,11 +76,9 @@ class Inputs:
 
         Counted on the first CUT_SAMPLE examples of training: {"inputs": 0.0, "targets": 0.2}.
         """
-        without_pictures = pipeline.replace_image_function(self._mixture, lambda example: example)
-        examples = pipeline.mixture_dataset(without_pictures, self._config.seed)
-        found: list[Any] = [examples[i] for i in range(CUT_SAMPLE)]
-        limits = {"inputs": self._config.data.inputs_length}
-        limits["targets"] = self._config.data.targets_length
+        data = self._config.data
+        found = _sample(self._mixture, self._config.seed)
+        limits = {"inputs": data.inputs_length, "targets": data.targets_length}
         return {
             name: sum(len(example[name]) > limit for example in found) / CUT_SAMPLE
             for name, limit in limits.items()
@@ -89,14 +92,14 @@ class Inputs:
         """Ends the threads that prepare batches."""
         self._stack.close()
 
-    def train(self, start: int) -> Iterator[Batch]:
-        """The batches of step `start`, `start + 1`, …, without end."""
+    def train(self, start: int) -> Iterator[Sequence[Batch]]:
+        """The batches of step `start`, `start + 1`, …, without end, each in parts."""
         threads = self._config.data.prefetch_threads
         batches = pipeline.iterate(self._train, start, threads=threads)
         self._stack.callback(batches.close)
         return batches
 
-    def evaluate(self, split: str) -> Iterator[Batch]:
+    def evaluate(self, split: str) -> Iterator[Sequence[Batch]]:
         """The first `eval_batches` batches of a split, the same each time; pictures as pixels."""
         batches = self._batches(self._evaluation[split], None)
         return (batches[i] for i in range(self._config.eval_batches))
@@ -116,14 +119,76 @@ class Inputs:
         return pipeline.fit_to_model(mixture, image_size=size, tokenizer=str(self.tokenizer))
 
     def _batches(self, mixture: pipeline.Mixture, tokens: tuple[int, int] | None) -> Any:
+        """Random access to batches, each of one part or more: see `by_length`."""
         config, data = self._config, self._config.data
         size = config.model.vit.image_size
         if config.objective == "classify":
-            convert = ClassificationFeatures(size)
+            parts = [(mixture, data.batch_size, ClassificationFeatures(size))]
         else:
-            convert = EncoderDecoderFeatures(data.inputs_length, data.targets_length, size, tokens)
-        examples = pipeline.mixture_dataset(mixture, config.seed)
-        return pipeline.batch_dataset(examples, convert, data.batch_size)
+            parts = [
+                (part, rows, EncoderDecoderFeatures(*lengths, size, tokens))
+                for lengths, part, rows in by_length(mixture, data, config.seed)
+            ]
+        datasets = [
+            pipeline.batch_dataset(pipeline.mixture_dataset(part, config.seed), convert, rows)
+            for part, rows, convert in parts
+        ]
+        length = min(len(dataset) for dataset in datasets)  # Endless, but not equally.
+        return grain.experimental.ZipMapDataset([d.slice(slice(length)) for d in datasets])
+
+
+def by_length(
+    mixture: pipeline.Mixture, data: DataConfig, seed: int
+) -> list[tuple[tuple[int, int], pipeline.Mixture, int]]:
+    """Parts of a batch: (prompt and target length, what is drawn for them, rows).
+
+    A task belongs to the first of `data.short` that cuts no more of its texts than the longest
+    lengths would, but for SHORT_CUT of a sample; so a caption is not padded to the length of a list
+    of boxes. Rows are shared by the rates.
+
+    Raises:
+      ValueError: the rates leave a part without a single row.
+    """
+    parts: dict[tuple[int, int], list[tuple[pipeline.Task, float]]] = {}
+    for task, rate in mixture:
+        lengths = data.longest
+        if data.short:
+            found = _sample([(task, 1.0)], seed)
+            fits = (s for s in data.short if _cut(found, s) - _cut(found, lengths) <= SHORT_CUT)
+            lengths = next(fits, lengths)
+        parts.setdefault(lengths, []).append((task, rate))
+    weights = [sum(rate for _, rate in part) for part in parts.values()]
+    rows = _share(data.batch_size, weights)
+    if 0 in rows:
+        lengths = list(parts)[rows.index(0)]
+        raise ValueError(
+            f"batch_size {data.batch_size} has no row for the tasks of lengths {lengths}, whose "
+            "rates are too small: raise one of them, or take these lengths out of data.short"
+        )
+    return [(*part, count) for part, count in zip(parts.items(), rows, strict=True)]
+
+
+def _share(rows: int, weights: Sequence[float]) -> list[int]:
+    """Whole rows in proportion to the weights, by largest remainders; together they are `rows`."""
+    exact = [rows * weight / sum(weights) for weight in weights]
+    shares = [math.floor(share) for share in exact]
+    for i in sorted(range(len(exact)), key=lambda i: shares[i] - exact[i])[: rows - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def _sample(mixture: pipeline.Mixture, seed: int) -> list[Any]:
+    """The first CUT_SAMPLE examples, without pictures."""
+    without_pictures = pipeline.replace_image_function(mixture, lambda example: example)
+    examples = pipeline.mixture_dataset(without_pictures, seed)
+    return [examples[i] for i in range(CUT_SAMPLE)]
+
+
+def _cut(examples: Sequence[Any], lengths: tuple[int, int]) -> float:
+    """Which share of the examples has a prompt or a target that is too long."""
+    inputs, targets = lengths
+    cut = sum(len(e["inputs"]) > inputs or len(e["targets"]) > targets for e in examples)
+    return cut / len(examples)
 
 
 def prompts_of(mixture: pipeline.Mixture) -> tuple[str, ...]:
@@ -145,7 +210,7 @@ def _check_size(mixture: pipeline.Mixture, size: int, folder: str) -> None:
 
 def _from_cache(folder: Path, mixture: pipeline.Mixture, config: ViTConfig, params: Params) -> Any:
     """The mixture with visual tokens instead of pictures, made by the ViT beforehand."""
-    encode = jax.jit(lambda image: ViT(config).apply({"params": params}, image)[0])
+    encode = jax.jit(lambda image: ViT(config).apply({"params": params}, image).tokens)
     makers = {
         repr(f) for task, _ in mixture for f in task.functions if getattr(f, "makes_image", False)
     }

@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""What training minimises: (parameters, batch, dropout key) -> sums over the batch.
+
+An objective returns totals, so that batches and parts of batches add up exactly:
+
+    loss, count        nats, and the weights they were summed with
+    correct            the same weights, where the likeliest token or class is the right one
+    examples           rows of the batch
+    exact              rows of which every token is right
+    class_loss, class_correct, class_count         of the rows whose class is known
+    contrast_loss, contrast_count                  of the rows whose label is known
+
+`minimised` makes of them the number whose gradient is taken. A batch comes in parts of different
+lengths (pali/data/inputs.py); the ViT sees all pictures at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pali import losses
+from pali.config import Config
+from pali.models.pali import PaLI
+from pali.models.vit import Seen, ViT
+from pali.types import AUXILIARY, Batch, Params
+
+Sums = dict[str, Array]
+Objective = Callable[[Params, Sequence[Batch], Array | None], Sums]
+"""(params, parts of a batch, dropout key or None) -> sums."""
+
+
+def minimised(config: Config, sums: Sums) -> Array:
+    """The mean loss, and the means of what the config weighs beside it."""
+    loss = sums["loss"] / sums["count"]
+    if config.class_weight:
+        loss += config.class_weight * sums["class_loss"] / jnp.maximum(sums["class_count"], 1)
+    if config.contrast_weight:
+        count = jnp.maximum(sums["contrast_count"], 1)
+        loss += config.contrast_weight * sums["contrast_loss"] / count
+    return loss
+
+
+def auxiliary_params(config: Config) -> Params:
+    """What the objective learns beside the model: SigLIP's temperature and bias."""
+    if not config.contrast_weight:
+        return {}
+    start = {"temperature": losses.TEMPERATURE, "bias": losses.BIAS}
+    return {AUXILIARY: {name: jnp.asarray(value) for name, value in start.items()}}
+
+
+def classify(config: Config) -> Objective:
+    """Cross-entropy of the ViT's own head over class labels."""
+    vit = ViT(config.model.vit)
+
+    def sums(params: Params, parts: Sequence[Batch], dropout: Array | None) -> Sums:
+        (batch,) = parts
+        seen = _apply(vit, params["vit"], dropout, batch["image"])
+        found = _classes(config, seen, batch["label"])
+        examples = jnp.asarray(len(batch["label"]))
+        return {name.removeprefix("class_"): v for name, v in found.items()} | {
+            "examples": examples
+        }
+
+    return sums
+
+
+def generate(config: Config) -> Objective:
+    """Cross-entropy of the target tokens; "exact" counts targets that greedy decoding would write.
+
+    Under teacher forcing every token of a target is the likeliest one exactly when greedy decoding
+    produces that target, so the exact match of the captions needs no decoding.
+
+    While the ViT is trained as well, its class head and a contrast between pooled pictures and
+    target texts can be trained beside it (`class_weight`, `contrast_weight`).
+    """
+    model, vit = PaLI(config.model), ViT(config.model.vit)
+
+    def sums(params: Params, parts: Sequence[Batch], dropout: Array | None) -> Sums:
+        total: Sums = {}
+        if "image" in parts[0]:
+            images = jnp.concatenate([part["image"] for part in parts])
+            seen: Seen = _apply(vit, params["vit"], dropout, images)
+            rows = np.cumsum([len(part["image"]) for part in parts])[:-1]
+            tokens = jnp.split(seen.tokens, rows)
+            parts = [
+                {**part, "visual_tokens": own} for part, own in zip(parts, tokens, strict=True)
+            ]
+            labels = jnp.concatenate([part["label"] for part in parts])
+            if config.class_weight:
+                total |= _classes(config, seen, labels)
+            if config.contrast_weight:
+                total |= _contrast(model, params, seen, labels, parts)
+        for number, part in enumerate(parts):
+            key = None if dropout is None else jax.random.fold_in(dropout, number)
+            logits = _apply(model, _only_model(params), key, part)
+            for name, value in _tokens(config, logits, part).items():
+                total[name] = total.get(name, 0) + value
+        return total
+
+    return sums
+
+
+def _tokens(config: Config, logits: Float[Array, "b t V"], batch: Batch) -> Sums:
+    targets, real = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
+    weights = real
+    if config.weigh == "targets":
+        weights = real / jnp.maximum(real.sum(-1, keepdims=True), 1)
+    loss = losses.cross_entropy(
+        logits, targets, label_smoothing=config.label_smoothing, z_loss=config.z_loss
+    )
+    likeliest = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0] >= logits.max(-1)
+    right = likeliest | (real == 0)  # An argmax would take a CPU twenty times as long.
+    return {
+        "loss": (loss * weights).sum(),
+        "correct": (right * weights).sum(),
+        "count": weights.sum(),
+        "exact": right.all(-1).sum(),
+        "examples": jnp.asarray(targets.shape[0]),
+    }
+
+
+def _classes(config: Config, seen: Seen, labels: Array) -> Sums:
+    if seen.classes is None:
+        raise ValueError(
+            'the ViT has no classes to learn: its config needs pool="map", num_classes'
+        )
+    known = (labels >= 0) & (labels < seen.classes.shape[-1])
+    loss = losses.cross_entropy(
+        seen.classes,
+        jnp.where(known, labels, 0),
+        label_smoothing=config.label_smoothing,
+        z_loss=config.z_loss,
+    )
+    return {
+        "class_loss": (loss * known).sum(),
+        "class_correct": ((seen.classes.argmax(-1) == labels) & known).sum(),
+        "class_count": known.sum(),
+    }
+
+
+def _contrast(
+    model: PaLI, params: Params, seen: Seen, labels: Array, parts: Sequence[Batch]
+) -> Sums:
+    """The texts are means of the embeddings of their tokens, which PaLI's projection reaches."""
+    own, extra = _only_model(params), params[AUXILIARY]
+    pictures = model.apply({"params": own}, seen.pooled, method=lambda m, x: m.projection(x))
+    texts = []
+    for part in parts:
+        rows = model.apply(
+            {"params": own}, part["decoder_target_tokens"], method=lambda m, x: m.mt5.embed(x)
+        )
+        words = part["decoder_target_tokens"] > 1  # neither padding nor the end
+        texts.append((rows.astype(jnp.float32) * words[..., None]).sum(1))
+    loss = losses.sigmoid_contrast(
+        pictures, jnp.concatenate(texts), labels, extra["temperature"], extra["bias"]
+    )
+    return {"contrast_loss": loss.sum(), "contrast_count": (labels >= 0).sum()}
+
+
+def _only_model(params: Params) -> Params:
+    return {name: part for name, part in params.items() if name != AUXILIARY}
+
+
+def _apply(model: Any, params: Params, dropout: Array | None, inputs: Any) -> Any:
+    rngs = {} if dropout is None else {"dropout": dropout}
+    return model.apply({"params": params}, inputs, deterministic=dropout is None, rngs=rngs)
