@@ -14,7 +14,14 @@ import seqio
 from pali.tasks import (  # noqa: F401, each import registers its tasks
     demo_captions,
     demo_classification,
+    demo_detection,
+    demo_flags,
     demo_keywords,
+    demo_objects,
+    demo_ocr,
+    demo_split_captions,
+    demo_vqa,
+    demo_vqg,
 )
 
 seqio.MixtureRegistry.add(
@@ -25,5 +32,31 @@ seqio.MixtureRegistry.add(
         ("demo_keywords", 2),
         ("demo_group", 0.5),
         ("demo_subgroup", 0.5),
+    ],
+)
+
+seqio.MixtureRegistry.add(
+    "pali_demo",
+    [
+        ("demo_captions", 34),
+        ("demo_captions_en", 6),
+        ("demo_keywords", 4),
+        ("demo_group", 1),
+        ("demo_subgroup", 1),
+        ("demo_split_captions", 3),
+        ("demo_ocr", 28),
+        ("demo_flags", 8),
+        ("demo_vqa_flag", 4),
+        ("demo_vqa_count", 6),
+        ("demo_vqa_presence", 6),
+        ("demo_vqa_colour", 2),
+        ("demo_vqa_direction", 3),
+        ("demo_vqa_corner", 3),
+        ("demo_vqg", 2),
+        ("demo_list_objects", 3),
+        ("demo_object_presence", 3),
+        ("demo_all_objects", 2),
+        ("demo_which_objects", 3),
+        ("demo_detection", 10),
     ],
 )

@@ -97,6 +97,7 @@ BENCHMARKS = {
     "demo_subgroup": Benchmark(group="code"),
     "demo_ocr": Benchmark(group="text", splits=OCR_SPLITS),
     "demo_flags": Benchmark(group="code", choices=20, splits=FLAG_SPLITS),
+    "demo_vqa_flag": Benchmark(group="code", splits=FLAG_SPLITS, english=True),
     "demo_split_captions": Benchmark(group="code"),
     "demo_vqg": Benchmark(splits=SCENE_SPLITS),
     **{f"demo_vqa_{kind}": _SCENES for kind in KINDS},

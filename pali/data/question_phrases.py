@@ -57,3 +57,48 @@ PHRASES: dict[str, dict[str, str]] = {
     for language, *phrases in (line.split("|") for line in _TABLE.split("\n") if line)
 }
 """{language: {kind: phrase}}"""
+
+_FLAGS = """
+ar|علم أي بلد هذا؟
+bn|এটি কোন দেশের পতাকা?
+cs|Čí je to vlajka?
+da|Hvis flag er det?
+de|Wessen Flagge ist das?
+el|Ποιας χώρας είναι αυτή η σημαία;
+en|Whose flag is this?
+es|¿De dónde es esta bandera?
+fa|این پرچم کجاست؟
+fi|Minkä maan lippu tämä on?
+fil|Kaninong bandila ito?
+fr|De quel pays est ce drapeau ?
+he|של איזו מדינה הדגל הזה?
+hi|यह किस देश का झंडा है?
+hr|Čija je ovo zastava?
+hu|Melyik ország zászlaja ez?
+id|Bendera negara mana ini?
+it|Di quale paese è questa bandiera?
+ja|これはどこの旗ですか？
+ko|이것은 어느 나라의 국기입니까?
+mi|Nō whea tēnei haki?
+nl|Van welk land is deze vlag?
+no|Hvilket land har dette flagget?
+pl|Czyja to flaga?
+pt|De que país é esta bandeira?
+qu|Kay unanchaqa mayqin suyumanta?
+ro|Al cui este acest steag?
+ru|Чей это флаг?
+sv|Vilket lands flagga är detta?
+sw|Hii ni bendera ya nchi gani?
+te|ఇది ఏ దేశపు జెండా?
+th|นี่คือธงของประเทศใด
+tr|Bu hangi ülkenin bayrağı?
+uk|Чий це прапор?
+vi|Đây là cờ của nước nào?
+zh|这是哪里的旗帜？
+"""
+
+FLAG_QUESTIONS: dict[str, str] = {
+    language: question
+    for language, question in (line.split("|") for line in _FLAGS.split("\n") if line)
+}
+"""{language: whose flag is this?}"""

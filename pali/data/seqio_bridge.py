@@ -137,7 +137,7 @@ def per_example(*functions: Function, binary: tuple[str, ...] = ()) -> PerExampl
 
 
 def pali_features(tokenizer: str) -> dict[str, Any]:
-    """Output features of a task with (or without) a picture: image, inputs, targets.
+    """Output features of a task: inputs, targets, and if it has them image and label.
 
     Args:
       tokenizer: path of a SentencePiece model that has its sentinels inside, as mT5's.
@@ -148,6 +148,13 @@ def pali_features(tokenizer: str) -> dict[str, Any]:
         "image": seqio.Feature(pixels, add_eos=False, rank=3, dtype=tf.uint8, required=False),
         "inputs": seqio.Feature(vocabulary, add_eos=True),
         "targets": seqio.Feature(vocabulary, add_eos=True),
+        "label": seqio.Feature(
+            seqio.PassThroughVocabulary(2**31 - 1),
+            add_eos=False,
+            rank=0,
+            dtype=tf.int64,
+            required=False,
+        ),
     }
 
 

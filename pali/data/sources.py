@@ -9,7 +9,7 @@ loads the corpus behind them when it reads the first record.
 Records of the demo corpus:
   image_key  "art/code/view", the identity of a rendered picture
   art, code, view  what RenderPicture draws (pali/data/preprocessors.py)
-  label      class index, of DemoPictures
+  label      class index; of a flag, a number beyond the classes; -1 for what is in no class
   lang       language of the text, of DemoTexts
   name, keywords, group, subgroup  the texts a task asks for; `name` is the caption's reference
 """
@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pali.data.converter import NO_LABEL
 from pali.data.demo_corpus import (
     FIRST_UNSEEN_VIEW,
     TRAIN_ART,
@@ -100,7 +101,7 @@ class DemoTexts:
         return len(self._pairs) * (self.views if self.split == "train" else 1)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """image_key, art, code, view, lang, name, keywords, group, subgroup."""
+        """image_key, art, code, view, label, lang, name, keywords, group, subgroup."""
         view, pair = divmod(checked(index, len(self)), len(self._pairs))
         art, code, lang = self._pairs[pair]
         if self.split != "train":
@@ -108,6 +109,7 @@ class DemoTexts:
         corpus = load_corpus()
         concept = corpus.concept(code)
         return _picture(art, code, view) | {
+            "label": corpus.class_index.get(code, NO_LABEL),
             "lang": lang,
             "name": corpus.names(lang).get(code, ""),
             "keywords": corpus.keywords(lang).get(code, []),

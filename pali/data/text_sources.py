@@ -12,13 +12,14 @@ from __future__ import annotations
 import bisect
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pali.data.demo_corpus import FIRST_UNSEEN_VIEW
+from pali.data.demo_corpus import FIRST_UNSEEN_VIEW, load_corpus
 from pali.data.demo_flags import TRAIN_FLAGS, UNSEEN_FLAGS, DemoFlags, load_flags
 from pali.data.demo_strings import DemoStrings, is_unseen, load_strings
+from pali.data.question_phrases import FLAG_QUESTIONS
 from pali.data.sources import TRAIN_VIEWS, checked
 
 OCR_SPLITS: dict[str, str] = {
@@ -34,6 +35,8 @@ FLAG_SPLITS: dict[str, str] = {
 }
 COMBINED = {2: 0.3, 3: 0.1}
 """Share of the records that try to hold so many strings."""
+OCR_VIEWS = 10_000
+"""Renderings of a string that training may draw from: times the strings, what can be shuffled."""
 PER_LANGUAGE = 100
 """Records of each language in a split for evaluation: those with the smallest hashes."""
 
@@ -53,7 +56,7 @@ class DemoOcr:
     """None: all that have strings."""
     max_characters: int = 12
     """Code points of a text, spaces included."""
-    views: int = TRAIN_VIEWS
+    views: int = OCR_VIEWS
 
     def __len__(self) -> int:
         """Strings times views; one view for evaluation."""
@@ -93,7 +96,7 @@ class DemoFlagNames:
         return len(self._pairs) * (self.views if self.split == "train" else 1)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """image_key, art, code, view, lang, name."""
+        """image_key, art, code, view, label, lang, name."""
         view, place = divmod(checked(index, len(self)), len(self._pairs))
         lang, code = self._pairs[place]
         if self.split != "train":
@@ -101,11 +104,59 @@ class DemoFlagNames:
         art = UNSEEN_FLAGS if self.split == "unseen_art" else TRAIN_FLAGS
         name = load_strings().named(lang, "territory")[code]
         record = {"image_key": f"{art}/{code}/{view}", "art": art, "code": code, "view": view}
-        return record | {"lang": lang, "name": name}
+        return record | {"lang": lang, "name": name, "label": _flag_label(code)}
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:
         return _pairs(load_strings(), load_flags(), self.split, self.languages)
+
+
+@dataclass(frozen=True)
+class DemoFlagQuestions:
+    """Whose flag is this? Asked in many languages, answered in English.
+
+    Flags whose English name is held out are left out; otherwise as DemoFlagNames, but that each
+    flag is asked about in every language, in evaluation as well.
+    """
+
+    split: str
+    """One of FLAG_SPLITS, but for "held_out_pairs": the answers are the same in all languages."""
+    languages: tuple[str, ...]
+    views: int = TRAIN_VIEWS
+
+    def __len__(self) -> int:
+        """Flags times languages times views; one view for evaluation."""
+        pairs = len(self._codes) * len(self.languages)
+        return pairs * (self.views if self.split == "train" else 1)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """image_key, art, code, view, label, lang, question, answer."""
+        turn, place = divmod(checked(index, len(self)), len(self._codes))
+        view, language = divmod(turn, len(self.languages))
+        if self.split != "train":
+            view = FIRST_UNSEEN_VIEW
+        code, lang = self._codes[place], self.languages[language]
+        art = UNSEEN_FLAGS if self.split == "unseen_art" else TRAIN_FLAGS
+        record = {"image_key": f"{art}/{code}/{view}", "art": art, "code": code, "view": view}
+        answer = load_strings().named("en", "territory")[code]
+        texts = {"lang": lang, "question": FLAG_QUESTIONS[lang], "answer": answer}
+        return record | texts | {"label": _flag_label(code)}
+
+    @property
+    def _codes(self) -> Sequence[str]:
+        _check(self.split, {split: "" for split in FLAG_SPLITS if split != "held_out_pairs"})
+        return _codes_asked(load_strings(), load_flags())
+
+
+@functools.cache
+def _codes_asked(strings: DemoStrings, flags: DemoFlags) -> tuple[str, ...]:
+    names = strings.named("en", "territory")
+    return tuple(c for c in flags.territories if c in names and not is_unseen(names[c]))
+
+
+def _flag_label(code: str) -> int:
+    """A number of its own, beyond the classes of concepts."""
+    return len(load_corpus().core_train) + load_flags().territories.index(code)
 
 
 @functools.cache
