@@ -1,8 +1,13 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 1 of the embedded model: the ViT alone, on the 343 concepts of the demo corpus.
+"""Stage 1 of the embedded model: the ViT learns to name, read, count and find, all at once.
 
 pali train configs/demo_vit.py --workdir runs/demo_vit
+
+It goes on from the model of configs/demo_captions.py, with two more layers in the ViT and one more
+in the encoder. A ViT that only ever told things apart can neither read nor say where something is;
+here it is trained with the language half on every task, beside its own class head and a contrast
+between patches and words, and stage 2 then freezes it.
 """
 
 from pali.config import Config, DataConfig, OptimConfig
@@ -12,18 +17,27 @@ from pali.models.presets import DEMO
 def get_config() -> Config:
     return Config(
         model=DEMO,
-        objective="classify",
-        data=DataConfig(mixture="demo_concepts", batch_size=128),
+        init_from=("runs/demo_captions_vit", "runs/demo_captions"),
+        data=DataConfig(
+            mixture="pali_demo_vit",
+            batch_size=128,
+            inputs_length=56,
+            targets_length=92,
+            short=((16, 24), (56, 8), (40, 40)),
+        ),
         optim=OptimConfig(
             name="muon",
             learning_rate=3e-3,
-            warmup_steps=200,
+            warmup_steps=100,
             schedule="cosine",
             weight_decay=0.02,
         ),
-        steps=2200,
-        eval_splits=("validation", "unseen_art"),
-        eval_every=200,
-        eval_batches=8,
+        weigh="targets",
+        class_weight=0.3,
+        contrast_weight=0.5,
+        steps=4200,
+        eval_splits=("validation",),
+        eval_every=300,
+        eval_batches=4,
         checkpoint_every=100,
     )

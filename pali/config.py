@@ -196,7 +196,8 @@ class Config:
     """Of "generate" with a ViT that is trained: weight of the cross-entropy of its own head over
     the classes, of those examples that have one."""
     contrast_weight: float = 0.0
-    """Likewise: weight of the sigmoid contrast between pooled pictures and target texts."""
+    """Likewise: weight of the contrast between patches and target words, of those examples whose
+    target names or spells what is pictured."""
     init_from: tuple[str, ...] = ()
     """Workdirs or model folders whose parameters are taken over wherever the paths agree."""
     tokenizer: str | None = None

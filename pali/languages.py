@@ -60,7 +60,23 @@ XGQA = ("bn", "de", "en", "id", "ko", "pt", "ru", "zh")
 MAXM = ("en", "fr", "hi", "iw", "ro", "th", "zh")
 """MaXM v1 (arXiv 2209.05401): questions and answers in 7 languages."""
 
-GROUPS = {"xm3600": XM3600, "coco-35l": COCO_35L, "xgqa": XGQA, "maxm": MAXM, "mc4": MC4_101}
+_DEMO = (
+    "af ak am ar as az ba be bg bn bs ca chr cs cv cy da de dsb el en es et eu fa fi fil fo fr "
+    "ga gd gl gu ha he hi hr hsb hu hy id ig is it ja jv ka kk km kn ko kok ky lb lo lt lv mi "
+    "mk ml mn mr ms mt my ne nl no nso om or pa pcm pl ps pt qu quc rm ro ru rw sd shn si sk sl "
+    "so sq sr sv sw ta te tg th ti tk tn to tr ug uk ur uz vi wo xh yo yue zh zu "
+)
+DEMO = tuple(_DEMO.split())
+"""Languages in which the demo corpus has names of things: CLDR's annotations."""
+
+GROUPS = {
+    "xm3600": XM3600,
+    "coco-35l": COCO_35L,
+    "xgqa": XGQA,
+    "maxm": MAXM,
+    "mc4": MC4_101,
+    "demo": DEMO,
+}
 """Lists that can be asked for by name, beside "all"."""
 
 _ALIASES = {

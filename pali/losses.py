@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-entropy over a vocabulary or over classes, and SigLIP's contrast of pictures and texts."""
+"""Cross-entropy over a vocabulary or over classes, and a contrast of pictures with words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 def cross_entropy(
@@ -34,34 +34,40 @@ def cross_entropy(
     return log_z - aim + z_loss * jnp.square(log_z)
 
 
-TEMPERATURE, BIAS = math.log(10.0), -10.0
-"""Where SigLIP begins: log of the factor on similarities, and what is added to them."""
+START_TEMPERATURE = math.log(10.0)
+"""Log of the factor on cosines where training begins, as in SigLIP."""
 
 
-def sigmoid_contrast(
-    pictures: Float[Array, "b d"],
-    texts: Float[Array, "b d"],
-    labels: Int[Array, " b"],
+def word_contrast(
+    patches: Float[Array, "b p d"],
+    words: Float[Array, "v d"],
+    asked: Bool[Array, " v"],
+    right: Bool[Array, "b v"],
     temperature: Float[Array, ""],
-    bias: Float[Array, ""],
 ) -> Float[Array, " b"]:
-    """SigLIP's loss (arXiv 2303.15343, algorithm 1) of each picture with every text, in nats.
+    """Contrast of pictures with the words of a whole batch: which of them are its own, in nats.
 
-    Each pair is a question of its own: do the two belong together? Here they do when they have the
-    same label: one thing may be in a batch several times, named in several languages.
+    As FILIP (arXiv 2111.07783) does, each word is compared with every patch, here by a soft
+    maximum; as in SuperClass (arXiv 2411.03313), the words of a text are targets without an order.
+    So a patch is drawn towards the word that it shows, in whatever place of the text.
 
     Args:
-      pictures, texts: vectors of any length.
-      labels: what a row is about; rows below 0 are left out, and their loss is 0.
+      patches: vectors of any length for each part of a picture.
+      words: vectors of any length for each word.
+      asked: which of the words are compared at all.
+      right: which words belong to which picture.
       temperature: log of the factor on the cosines.
-      bias: added to them.
+
+    Returns:
+      The cross-entropy between the softmax over the words and an even share for each right one;
+      0 for a picture that has none.
     """
 
     def unit(x: Array) -> Array:
         x = x.astype(jnp.float32)
         return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
 
-    logits = jnp.exp(temperature) * unit(pictures) @ unit(texts).T + bias
-    known = labels >= 0
-    sign = jnp.where(labels[:, None] == labels, 1.0, -1.0)
-    return -(jax.nn.log_sigmoid(sign * logits) * known * known[:, None]).sum(-1)
+    scores = jnp.exp(temperature) * jnp.einsum("bpd,vd->bpv", unit(patches), unit(words))
+    best = jnp.where(asked, jax.nn.logsumexp(scores, axis=1), -jnp.inf)
+    log_shares = jax.nn.log_softmax(best, axis=-1)
+    return -jnp.where(right, log_shares, 0).sum(-1) / jnp.maximum(right.sum(-1), 1)

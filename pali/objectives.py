@@ -9,7 +9,8 @@ An objective returns totals, so that batches and parts of batches add up exactly
     examples           rows of the batch
     exact              rows of which every token is right
     class_loss, class_correct, class_count         of the rows whose class is known
-    contrast_loss, contrast_count                  of the rows whose label is known
+    contrast_loss, contrast_count                  of the rows whose label is known and that have
+                                                   words
 
 `minimised` makes of them the number whose gradient is taken. A batch comes in parts of different
 lengths (pali/data/inputs.py); the ViT sees all pictures at once.
@@ -48,11 +49,10 @@ def minimised(config: Config, sums: Sums) -> Array:
 
 
 def auxiliary_params(config: Config) -> Params:
-    """What the objective learns beside the model: SigLIP's temperature and bias."""
+    """What the objective learns beside the model: the temperature of the contrast."""
     if not config.contrast_weight:
         return {}
-    start = {"temperature": losses.TEMPERATURE, "bias": losses.BIAS}
-    return {AUXILIARY: {name: jnp.asarray(value) for name, value in start.items()}}
+    return {AUXILIARY: {"temperature": jnp.asarray(losses.START_TEMPERATURE)}}
 
 
 def classify(config: Config) -> Objective:
@@ -77,8 +77,8 @@ def generate(config: Config) -> Objective:
     Under teacher forcing every token of a target is the likeliest one exactly when greedy decoding
     produces that target, so the exact match of the captions needs no decoding.
 
-    While the ViT is trained as well, its class head and a contrast between pooled pictures and
-    target texts can be trained beside it (`class_weight`, `contrast_weight`).
+    While the ViT is trained as well, its class head and a contrast between patches and the words
+    of the targets can be trained beside it (`class_weight`, `contrast_weight`).
     """
     model, vit = PaLI(config.model), ViT(config.model.vit)
 
@@ -145,23 +145,32 @@ def _classes(config: Config, seen: Seen, labels: Array) -> Sums:
     }
 
 
+WORDS = 512
+"""Different words of a batch that pictures are compared with; what there is beyond is left out."""
+
+
 def _contrast(
     model: PaLI, params: Params, seen: Seen, labels: Array, parts: Sequence[Batch]
 ) -> Sums:
-    """The texts are means of the embeddings of their tokens, which PaLI's projection reaches."""
-    own, extra = _only_model(params), params[AUXILIARY]
-    pictures = model.apply({"params": own}, seen.pooled, method=lambda m, x: m.projection(x))
-    texts = []
-    for part in parts:
-        rows = model.apply(
-            {"params": own}, part["decoder_target_tokens"], method=lambda m, x: m.mt5.embed(x)
-        )
-        words = part["decoder_target_tokens"] > 1  # neither padding nor the end
-        texts.append((rows.astype(jnp.float32) * words[..., None]).sum(1))
-    loss = losses.sigmoid_contrast(
-        pictures, jnp.concatenate(texts), labels, extra["temperature"], extra["bias"]
-    )
-    return {"contrast_loss": loss.sum(), "contrast_count": (labels >= 0).sum()}
+    """Patches, as PaLI's projection brings them to the text embeddings, against target words.
+
+    Only of rows with a label, whose target names or spells what the picture shows. One thing may be
+    in a batch several times, named in several languages: all these names are right for all.
+    """
+    own, temperature = _only_model(params), params[AUXILIARY]["temperature"]
+    patches = model.apply({"params": own}, seen.tokens, method=lambda m, x: m.projection(x))
+    longest = max(part["decoder_target_tokens"].shape[1] for part in parts)
+    targets = [part["decoder_target_tokens"] for part in parts]
+    tokens = jnp.concatenate([jnp.pad(t, ((0, 0), (0, longest - t.shape[1]))) for t in targets])
+    known = labels >= 0
+    tokens = jnp.where(known[:, None] & (tokens > 1), tokens, 0)  # 1 is the end
+    words = jnp.unique(tokens, size=WORDS, fill_value=0)
+    in_text = (tokens[:, :, None] == words).any(1) & (words > 0)
+    same = (labels[:, None] == labels) & known
+    right = same.astype(jnp.float32) @ in_text.astype(jnp.float32) > 0
+    vectors = model.apply({"params": own}, words, method=lambda m, x: m.mt5.embed(x))
+    loss = losses.word_contrast(patches, vectors, words > 0, right, temperature)
+    return {"contrast_loss": loss.sum(), "contrast_count": right.any(-1).sum()}
 
 
 def _only_model(params: Params) -> Params:

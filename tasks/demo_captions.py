@@ -9,11 +9,13 @@ answer   mbwa
 Splits: see SPLITS in pali/data/sources.py. Each evaluation split has one picture for every
 (concept, language). Corpus, licences, how the splits were drawn: docs/demo_corpus.md.
 
-`demo_captions_en` is its English part alone, for mixtures that show one language more often.
+`demo_captions_more` asks the same in the 76 other languages that have names. `demo_captions_en` is
+the English part alone, for mixtures that show one language more often.
 """
 
 import seqio
 
+from pali.data.demo_corpus import load_corpus
 from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
 from pali.data.seqio_bridge import RecordSource, pali_features, per_example
 from pali.data.sources import SPLITS, DemoTexts
@@ -23,8 +25,13 @@ from pali.metrics.exact_match import exact_match
 from pali.tasks import DEMO_IMAGE_SIZE, DEMO_TOKENIZER, DEMO_VIEWS
 
 LANGUAGES = tuple(resolve_many("xm3600"))
+MORE = tuple(lang for lang in load_corpus().languages if lang not in LANGUAGES)
 
-for name, languages in (("demo_captions", LANGUAGES), ("demo_captions_en", ("en",))):
+for name, languages in (
+    ("demo_captions", LANGUAGES),
+    ("demo_captions_more", MORE),
+    ("demo_captions_en", ("en",)),
+):
     seqio.TaskRegistry.add(
         name,
         source=RecordSource({split: DemoTexts(split, languages, DEMO_VIEWS) for split in SPLITS}),

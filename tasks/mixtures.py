@@ -36,10 +36,39 @@ seqio.MixtureRegistry.add(
 )
 
 seqio.MixtureRegistry.add(
+    "pali_demo_vit",
+    [
+        ("demo_captions", 22),
+        ("demo_captions_en", 4),
+        ("demo_captions_more", 8),
+        ("demo_keywords", 2),
+        ("demo_group", 1),
+        ("demo_subgroup", 1),
+        ("demo_split_captions", 1),
+        ("demo_ocr", 26),
+        ("demo_ocr_short", 20),
+        ("demo_flags", 5),
+        ("demo_vqa_flag", 3),
+        ("demo_vqa_count", 5),
+        ("demo_vqa_presence", 5),
+        ("demo_vqa_colour", 1),
+        ("demo_vqa_direction", 2),
+        ("demo_vqa_corner", 2),
+        ("demo_vqg", 1),
+        ("demo_list_objects", 2),
+        ("demo_object_presence", 2),
+        ("demo_all_objects", 1),
+        ("demo_which_objects", 2),
+        ("demo_detection", 12),
+    ],
+)
+
+seqio.MixtureRegistry.add(
     "pali_demo",
     [
         ("demo_captions", 34),
         ("demo_captions_en", 6),
+        ("demo_captions_more", 16),
         ("demo_keywords", 4),
         ("demo_group", 1),
         ("demo_subgroup", 1),

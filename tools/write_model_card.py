@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the embedded model's card from the logs of its training and from its evaluation.
 
-    pali train configs/demo_vit.py --workdir runs/demo_vit
-    pali train configs/demo.py --workdir runs/demo
-    pali evaluate --model runs/demo/model --tasks demo_captions --workdir runs/evaluate
+    pali train configs/demo_captions_vit.py
+    pali train configs/demo_captions.py
+    pali train configs/demo_vit.py
+    pali train configs/demo.py
+    pali evaluate --model runs/demo/model --tasks all --workdir runs/evaluate
     python tools/write_model_card.py --runs runs --hardware "2 cores of an AMD EPYC (Zen 5)"
 
 Copies the model into pali/embedded, and logs, configs and report into docs/embedded_model, so that
@@ -12,6 +14,7 @@ every number in the card can be looked up.
 """
 
 import argparse
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -24,11 +27,22 @@ ROOT = Path(__file__).parents[1]
 CARD = Path(__file__).with_name("model_card.md")
 """The text, with the names of what is filled in."""
 
+STAGES = {
+    "demo_captions_vit": "the ViT alone: which of the concepts a picture shows",
+    "demo_captions": "its ViT frozen: names, keywords and groups as text, in 36 languages",
+    "demo_vit": "ViT and language half together, on every task; two more layers in the ViT, one more "
+    "in the encoder",
+    "demo": "the ViT frozen again: every task, names in all languages",
+}
+"""The configs, one after the other, and what each of them adds."""
+
 
 def main() -> None:
     """Reads --runs, writes the card and the files it refers to."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, required=True, help="with demo_vit, demo, evaluate")
+    parser.add_argument(
+        "--runs", type=Path, required=True, help="with a folder for each config, and evaluate"
+    )
     parser.add_argument("--hardware", required=True)
     parser.add_argument("--remarks", default="", help="what else should be known of these runs")
     arguments = parser.parse_args()
@@ -36,16 +50,14 @@ def main() -> None:
 
     kept = ROOT / "docs" / "embedded_model"
     kept.mkdir(exist_ok=True)
-    for stage in ("demo_vit", "demo"):
+    for stage in STAGES:
         shutil.copyfile(runs / stage / "log.jsonl", kept / f"{stage}.log.jsonl")
         shutil.copyfile(runs / stage / "config.json", kept / f"{stage}.config.json")
     shutil.copyfile(runs / "evaluate" / "report.md", kept / "report.md")
     for name in (pretrained.CONFIG, pretrained.WEIGHTS):
         shutil.copyfile(runs / "demo" / "model" / name, pretrained.EMBEDDED / name)
 
-    vit_log, log = _read(kept / "demo_vit.log.jsonl"), _read(kept / "demo.log.jsonl")
-    vit_run = json.loads((kept / "demo_vit.config.json").read_text())
-    run = json.loads((kept / "demo.config.json").read_text())
+    logs = {stage: _read(kept / f"{stage}.log.jsonl") for stage in STAGES}
     results = json.loads((runs / "evaluate" / "metrics.json").read_text())
     model = pretrained.load_model(pretrained.EMBEDDED)
     vit, mt5 = model.config.vit, model.config.mt5
@@ -65,17 +77,13 @@ def main() -> None:
         decoder=mt5.decoder_layers,
         mt5_width=mt5.width,
         vocabulary=mt5.vocab_size,
-        batch=run["data"]["batch_size"],
-        vit_steps=vit_run["steps"],
-        steps=run["steps"],
-        vit_seed=vit_run["seed"],
-        seed=run["seed"],
-        vit_minutes=_minutes(vit_log),
-        minutes=_minutes(log),
+        stages=_stages(kept, logs),
         hardware=arguments.hardware,
         remarks=arguments.remarks,
-        vit_curve=_curve(vit_log, "accuracy"),
-        curve=_curve(log, "exact"),
+        curves="\n\n".join(
+            f"{stage}:\n\n{_curve(log, 'exact' if 'exact' in log[-1] else 'accuracy')}"
+            for stage, log in logs.items()
+        ),
         scores=_table(report.COLUMNS, report.rows(results["scores"])),
     )
     (pretrained.EMBEDDED / pretrained.CARD).write_text(card, encoding="utf-8")
@@ -85,9 +93,23 @@ def _read(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def _stages(kept: Path, logs: dict[str, list[dict]]) -> str:
+    """A row for each stage."""
+    body = []
+    for stage, log in logs.items():
+        run = json.loads((kept / f"{stage}.config.json").read_text())
+        body.append(
+            [f"`pali train configs/{stage}.py`", STAGES[stage], f"{run['steps']:,}"]
+            + [str(run["data"]["batch_size"]), f"{_minutes(log):.0f}", str(run["seed"])]
+        )
+    return _table(["command", "learns", "steps", "examples a step", "minutes", "seed"], body)
+
+
 def _minutes(log: list[dict]) -> float:
-    """Of the last entry: the run's own clock, for a run that was not interrupted."""
-    return [entry["seconds"] for entry in log if "seconds" in entry][-1] / 60
+    """The run's own clock; it begins anew where an interrupted run goes on."""
+    clock = [entry["seconds"] for entry in log if "seconds" in entry]
+    whole = sum(before for before, after in itertools.pairwise(clock) if after < before)
+    return (whole + clock[-1]) / 60
 
 
 def _curve(log: list[dict], number: str) -> str:

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pali.config import MT5Config, PaLIConfig, ViTConfig
 
-DEMO = PaLIConfig(
+DEMO_CAPTIONS = PaLIConfig(
     vit=ViTConfig(
         width=192,
         depth=4,
@@ -31,4 +33,10 @@ DEMO = PaLIConfig(
         scan=False,
     ),
 )
-"""The embedded model, trained from nothing by configs/demo_vit.py and then configs/demo.py."""
+"""What names things, and nothing else: configs/demo_captions_vit.py, configs/demo_captions.py."""
+
+DEMO = PaLIConfig(
+    vit=replace(DEMO_CAPTIONS.vit, depth=6),
+    mt5=replace(DEMO_CAPTIONS.mt5, encoder_layers=2),
+)
+"""The embedded model, which goes on from DEMO_CAPTIONS: configs/demo_vit.py, configs/demo.py."""
