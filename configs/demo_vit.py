@@ -27,7 +27,7 @@ def get_config() -> Config:
         ),
         optim=OptimConfig(
             name="muon",
-            learning_rate=3e-3,
+            learning_rate=1.2e-3,
             warmup_steps=100,
             schedule="cosine",
             weight_decay=0.02,

@@ -30,8 +30,7 @@ CARD = Path(__file__).with_name("model_card.md")
 STAGES = {
     "demo_captions_vit": "the ViT alone: which of the concepts a picture shows",
     "demo_captions": "its ViT frozen: names, keywords and groups as text, in 36 languages",
-    "demo_vit": "ViT and language half together, on every task; two more layers in the ViT, one more "
-    "in the encoder",
+    "demo_vit": "ViT, now two layers deeper, and language half together: every task",
     "demo": "the ViT frozen again: every task, names in all languages",
 }
 """The configs, one after the other, and what each of them adds."""
@@ -98,10 +97,9 @@ def _stages(kept: Path, logs: dict[str, list[dict]]) -> str:
     body = []
     for stage, log in logs.items():
         run = json.loads((kept / f"{stage}.config.json").read_text())
-        body.append(
-            [f"`pali train configs/{stage}.py`", STAGES[stage], f"{run['steps']:,}"]
-            + [str(run["data"]["batch_size"]), f"{_minutes(log):.0f}", str(run["seed"])]
-        )
+        numbers = (run["steps"], run["data"]["batch_size"], round(_minutes(log)), run["seed"])
+        row = [f"`pali train configs/{stage}.py`", STAGES[stage]]
+        body.append([*row, *(f"{number:,}" for number in numbers)])
     return _table(["command", "learns", "steps", "examples a step", "minutes", "seed"], body)
 
 
