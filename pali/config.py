@@ -219,13 +219,13 @@ class Config:
         _between(self, 0, 2**32, "seed")
         _between(self, 0, 1, "label_smoothing")
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
-        if self.class_weight or self.contrast_weight:
-            if self.objective != "generate" or self.data.visual_tokens:
-                raise ValueError(
-                    f"class_weight {self.class_weight:g} and contrast_weight "
-                    f"{self.contrast_weight:g} teach the ViT beside the texts: they need the "
-                    'objective "generate" and pictures as pixels (data.visual_tokens None)'
-                )
+        beside = self.class_weight or self.contrast_weight
+        if beside and (self.objective != "generate" or self.data.visual_tokens):
+            raise ValueError(
+                f"class_weight {self.class_weight:g} and contrast_weight {self.contrast_weight:g} "
+                'teach the ViT beside the texts: they need the objective "generate" and pictures '
+                "as pixels (data.visual_tokens None)"
+            )
 
 
 def _at_least(config: Any, minimum: int, *names: str) -> None:
