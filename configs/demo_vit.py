@@ -6,8 +6,9 @@ pali train configs/demo_vit.py --workdir runs/demo_vit
 
 It goes on from the model of configs/demo_captions.py, with two more layers in the ViT and one more
 in the encoder. A ViT that only ever told things apart can neither read nor say where something is;
-here it is trained with the language half on every task, beside its own class head and a contrast
-between patches and words, and stage 2 then freezes it.
+here it is trained with the language half on every task, and beside that on three things that no
+model keeps or stage 2 needs: its own class head, a contrast of pictures with their names, and one
+of patches with the words they show. Stage 2 then freezes it.
 """
 
 from pali.config import Config, DataConfig, OptimConfig
@@ -34,7 +35,8 @@ def get_config() -> Config:
         ),
         weigh="targets",
         class_weight=0.3,
-        contrast_weight=0.5,
+        contrast_weight=0.2,
+        patch_weight=1.0,
         steps=4200,
         eval_splits=("validation",),
         eval_every=300,

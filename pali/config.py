@@ -196,8 +196,11 @@ class Config:
     """Of "generate" with a ViT that is trained: weight of the cross-entropy of its own head over
     the classes, of those examples that have one."""
     contrast_weight: float = 0.0
-    """Likewise: weight of the contrast between patches and target words, of those examples whose
-    target names or spells what is pictured."""
+    """Likewise: weight of the contrast between pictures and target words, of those examples whose
+    target names what is pictured."""
+    patch_weight: float = 0.0
+    """Likewise: weight of the contrast between patches and the words they show, of those examples
+    of which it is known (pali/data/patch_words.py)."""
     init_from: tuple[str, ...] = ()
     """Workdirs or model folders whose parameters are taken over wherever the paths agree."""
     tokenizer: str | None = None
@@ -219,12 +222,13 @@ class Config:
         _between(self, 0, 2**32, "seed")
         _between(self, 0, 1, "label_smoothing")
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
-        beside = self.class_weight or self.contrast_weight
+        _between(self, 0, math.inf, "patch_weight")
+        beside = self.class_weight or self.contrast_weight or self.patch_weight
         if beside and (self.objective != "generate" or self.data.visual_tokens):
             raise ValueError(
-                f"class_weight {self.class_weight:g} and contrast_weight {self.contrast_weight:g} "
-                'teach the ViT beside the texts: they need the objective "generate" and pictures '
-                "as pixels (data.visual_tokens None)"
+                f"class_weight {self.class_weight:g}, contrast_weight {self.contrast_weight:g} and "
+                f"patch_weight {self.patch_weight:g} teach the ViT beside the texts: they need the "
+                'objective "generate" and pictures as pixels (data.visual_tokens None)'
             )
 
 

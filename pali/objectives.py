@@ -9,6 +9,8 @@ An objective returns totals, so that batches and parts of batches add up exactly
     examples           rows of the batch
     exact              rows of which every token is right
     class_loss, class_correct, class_count         of the rows whose class is known
+    patch_loss, patch_count                        of the patches of which it is known what they
+                                                   show
     contrast_loss, contrast_count                  of the rows whose label is known and that have
                                                    words
 
@@ -24,13 +26,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from pali import losses
 from pali.config import Config
 from pali.models.pali import PaLI
 from pali.models.vit import Seen, ViT
-from pali.types import AUXILIARY, Batch, Params
+from pali.types import AUXILIARY, NOTHING, UNKNOWN, Batch, Params
 
 Sums = dict[str, Array]
 Objective = Callable[[Params, Sequence[Batch], Array | None], Sums]
@@ -45,12 +47,14 @@ def minimised(config: Config, sums: Sums) -> Array:
     if config.contrast_weight:
         count = jnp.maximum(sums["contrast_count"], 1)
         loss += config.contrast_weight * sums["contrast_loss"] / count
+    if config.patch_weight:
+        loss += config.patch_weight * sums["patch_loss"] / jnp.maximum(sums["patch_count"], 1)
     return loss
 
 
 def auxiliary_params(config: Config) -> Params:
     """What the objective learns beside the model: the temperature of the contrast."""
-    if not config.contrast_weight:
+    if not (config.contrast_weight or config.patch_weight):
         return {}
     return {AUXILIARY: {"temperature": jnp.asarray(losses.START_TEMPERATURE)}}
 
@@ -77,8 +81,9 @@ def generate(config: Config) -> Objective:
     Under teacher forcing every token of a target is the likeliest one exactly when greedy decoding
     produces that target, so the exact match of the captions needs no decoding.
 
-    While the ViT is trained as well, its class head and a contrast between patches and the words
-    of the targets can be trained beside it (`class_weight`, `contrast_weight`).
+    While the ViT is trained as well, its class head and a contrast between patches and words can
+    be trained beside it (`class_weight`, `contrast_weight`,
+    `patch_weight`).
     """
     model, vit = PaLI(config.model), ViT(config.model.vit)
 
@@ -97,6 +102,9 @@ def generate(config: Config) -> Objective:
                 total |= _classes(config, seen, labels)
             if config.contrast_weight:
                 total |= _contrast(model, params, seen, labels, parts)
+            if config.patch_weight:
+                words = jnp.concatenate([part["patch_words"] for part in parts])
+                total |= _patches(model, params, seen, words)
         for number, part in enumerate(parts):
             key = None if dropout is None else jax.random.fold_in(dropout, number)
             logits = _apply(model, _only_model(params), key, part)
@@ -171,6 +179,29 @@ def _contrast(
     vectors = model.apply({"params": own}, words, method=lambda m, x: m.mt5.embed(x))
     loss = losses.word_contrast(patches, vectors, words > 0, right, temperature)
     return {"contrast_loss": loss.sum(), "contrast_count": right.any(-1).sum()}
+
+
+BLANK_WEIGHT = 0.1
+"""Of a patch that shows nothing, against one that shows something: most show nothing."""
+
+
+def _patches(model: PaLI, params: Params, seen: Seen, patch_words: Int[Array, "b p w"]) -> Sums:
+    """Each patch, as the projection brings it to the text embeddings, against the batch's words.
+
+    A patch that shows nothing belongs to the padding token.
+    """
+    own, temperature = _only_model(params), params[AUXILIARY]["temperature"]
+    patches = model.apply({"params": own}, seen.tokens, method=lambda m, x: m.projection(x))
+    shown = patch_words.reshape(-1, patch_words.shape[-1])
+    words = jnp.unique(shown, size=WORDS, fill_value=UNKNOWN)
+    right = ((shown[:, :, None] == words) & (words != UNKNOWN)).any(1)
+    vectors = model.apply(
+        {"params": own}, jnp.maximum(words, 0), method=lambda m, x: m.mt5.embed(x)
+    )
+    each = patches.reshape(-1, 1, patches.shape[-1])
+    loss = losses.word_contrast(each, vectors, words != UNKNOWN, right, temperature)
+    weights = right.any(-1) * jnp.where(shown[:, 0] == NOTHING, BLANK_WEIGHT, 1.0)
+    return {"patch_loss": (loss * weights).sum(), "patch_count": weights.sum()}
 
 
 def _only_model(params: Params) -> Params:

@@ -256,6 +256,8 @@ def _means(batches: list[Sums]) -> dict[str, float]:
         means["class_accuracy"] = totals["class_correct"] / totals["class_count"]
     if totals.get("contrast_count"):
         means["contrast"] = totals["contrast_loss"] / totals["contrast_count"]
+    if totals.get("patch_count"):
+        means["patches"] = totals["patch_loss"] / totals["patch_count"]
     return means | {"examples": totals["examples"]}
 
 

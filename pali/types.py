@@ -18,6 +18,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 Params = dict[str, Any]
 """A nested dict of parameters, as Flax makes it."""
 
+NOTHING, UNKNOWN = 0, -1
+"""Of patch words: a patch shows nothing; it is not known what it shows."""
+
 AUXILIARY = "auxiliary"
 """Key of the parameters that an objective learns beside the model's; no model keeps them."""
 
@@ -37,6 +40,8 @@ class Batch(TypedDict, total=False):
     decoder_input_tokens: Int[Array, "b t"]
     decoder_target_tokens: Int[Array, "b t"]
     decoder_loss_weights: Float[Array, "b t"]
+    patch_words: Int[Array, "b p w"]
+    """Words that each patch shows (pali/data/patch_words.py), where training wants to know."""
     label: Int[Array, " b"]
     """What is pictured: a class of the ViT's head where below `num_classes`, another number where
     it is a thing that the head does not know, -1 where that is not said."""

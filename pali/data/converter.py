@@ -51,6 +51,7 @@ class EncoderDecoderFeatures:
             "decoder_target_tokens": targets,
             "decoder_loss_weights": (targets > 0).astype(np.float32),
             "label": np.int32(example.get("label", NO_LABEL)),
+            **{key: example[key] for key in ("patch_words",) if key in example},
         }
 
     def _picture(self, example: Example) -> tuple[Example, bool]:

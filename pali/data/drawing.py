@@ -71,10 +71,25 @@ def place(
       where: (x, y) in [0, 1]: from touching the left or upper edge to touching the other.
       mirror: whether left and right are exchanged before the turn.
     """
+    return sample(drawing, (size, size), *placement(drawing, size, angle, scale, where, mirror))
+
+
+def placement(
+    drawing: Drawing,
+    size: int,
+    angle: float,
+    scale: float,
+    where: Float[np.ndarray, " 2"],
+    mirror: bool = False,
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """How `place` sets a drawing: a matrix [2 2], a zoom, and where its centre comes to be, (x, y).
+
+    A point of the drawing, seen from its centre, comes to be at `matrix @ point * zoom + middle`.
+    """
     turn, low, extent = turned(drawing, angle, mirror)
     zoom = scale * (size - 2) / extent.max()  # one pixel of margin for interpolation
     corner = 1 + where * (size - 2 - zoom * extent)
-    return sample(drawing, (size, size), turn, zoom, corner - zoom * low)
+    return turn, zoom, corner - zoom * low
 
 
 def turned(

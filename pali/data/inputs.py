@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
 from pali.config import Config, DataConfig, ViTConfig
 from pali.data import pipeline, visual_tokens
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
+from pali.data.patch_words import ShowPatchWords
 from pali.models.vit import ViT
 from pali.tokenizer import Tokenizer
 from pali.types import Batch, Params
@@ -125,6 +127,13 @@ class Inputs:
         if config.objective == "classify":
             parts = [(mixture, data.batch_size, ClassificationFeatures(size))]
         else:
+            if config.patch_weight:
+                vit = config.model.vit
+                show = ShowPatchWords(size, size // vit.patch_size, str(self.tokenizer))
+                mixture = [
+                    (replace(task, functions=(*task.functions, show)), rate)
+                    for task, rate in mixture
+                ]
             parts = [
                 (part, rows, EncoderDecoderFeatures(*lengths, size, tokens))
                 for lengths, part, rows in by_length(mixture, data, config.seed)

@@ -63,15 +63,14 @@ class DemoOcr:
         return len(self._strings) * (self.views if self.split == "train" else 1)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """image_key, lang, text, view, label."""
+        """image_key, lang, text, view."""
         view, place = divmod(checked(index, len(self)), len(self._strings))
         lang, string = self._strings[place]
         if self.split != "train":
             view = FIRST_UNSEEN_VIEW
         pool = _pool(load_strings(), self.split, lang, self.max_characters)
         text = _combined(string, pool, self.max_characters, f"{lang}/{string}/{view}")
-        record = {"image_key": f"text/{lang}/{text}/{view}", "lang": lang, "text": text}
-        return record | {"view": view, "label": _text_label(text)}
+        return {"image_key": f"text/{lang}/{text}/{view}", "lang": lang, "text": text, "view": view}
 
     @property
     def _strings(self) -> list[tuple[str, str]]:
@@ -153,11 +152,6 @@ class DemoFlagQuestions:
 def _codes_asked(strings: DemoStrings, flags: DemoFlags) -> tuple[str, ...]:
     names = strings.named("en", "territory")
     return tuple(c for c in flags.territories if c in names and not is_unseen(names[c]))
-
-
-def _text_label(text: str) -> int:
-    """A number of its own, beyond those of concepts and flags."""
-    return 2**30 + int(_fraction(f"label/{text}") * 2**30)
 
 
 def _flag_label(code: str) -> int:

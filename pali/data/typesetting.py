@@ -16,7 +16,7 @@ import io
 import itertools
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from jaxtyping import Float, Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont, features
 
 from pali.data.demo_strings import faces, load_strings
-from pali.data.drawing import WHITE, Drawing, background, outlined, place, seeded, worn
+from pali.data.drawing import WHITE, Drawing, background, outlined, place, placement, seeded, worn
 from pali.languages import LANGUAGES
 
 # What a view may look like. Lengths are shares of the picture's side, angles are degrees.
@@ -61,6 +61,19 @@ class Box(NamedTuple):
     bottom: float
 
 
+class _Setting(NamedTuple):
+    """What is drawn at random about the letters of a view."""
+
+    face: str
+    lines: tuple[str, ...]
+    align: float
+    angle: float  # radians
+    scale: float
+    where: np.ndarray  # [2]
+    em: float  # pixels of the picture
+    pixels: int  # of an em in the drawing
+
+
 def typeset(text: str, lang: str, view: int, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
     """View number `view` of a text in a language (a code of the demo corpus' strings).
 
@@ -73,6 +86,44 @@ def typeset(text: str, lang: str, view: int, size: int) -> UInt8[np.ndarray, "{s
     if not text.strip():
         raise ValueError("an empty text cannot be set")
     generator = seeded(f"text/{lang}/{text}/{view}")
+    set_ = _draw_setting(generator, text, lang, size)
+    drawing = ink(set_.lines, lang, set_.face, set_.pixels, set_.align)
+    placed = place(drawing, size, set_.angle, set_.scale, set_.where)
+    cover = (1 / WHITE) * np.asarray(placed)[..., 3:].astype(np.float32)
+    colour, ground = colours(generator, size)
+    return worn(generator, colour * cover + ground * (1 - cover), BLUR_UNIT * set_.em)
+
+
+def character_boxes(
+    text: str, lang: str, view: int, size: int
+) -> Float[np.ndarray, "characters 4"]:
+    """Where each character of that view stands: (xmin, ymin, xmax, ymax) in pixels.
+
+    As wide as the character moves the pen on, as high as the ink of its line. Characters that are
+    not set (spaces between lines) are NaN. Where letters join or stack, one's width may be zero.
+    """
+    set_ = _draw_setting(seeded(f"text/{lang}/{text}/{view}"), text, lang, size)
+    drawing = ink(set_.lines, lang, set_.face, set_.pixels, set_.align)
+    turn, zoom, middle = placement(drawing, size, set_.angle, set_.scale, set_.where)
+    font, direction = _font(set_.face, set_.pixels), _direction(lang)
+    boxes = np.full((len(text), 4), np.nan)
+    first = 0
+    for line, (x, y), box in _places(set_.lines, lang, set_.face, set_.pixels, set_.align):
+        first = text.index(line, first)
+        ends = [
+            font.getlength(line[:count], direction=direction, language=lang)
+            for count in range(len(line) + 1)
+        ]
+        pens = x + (ends[-1] - np.array(ends) if direction == "rtl" else np.array(ends))
+        for place_, (one, other) in enumerate(itertools.pairwise(pens)):
+            edges = [(pen, y + edge) for pen in (one, other) for edge in (box.top, box.bottom)]
+            points = (np.array(edges) - drawing.center) @ turn.T * zoom + middle
+            boxes[first + place_] = *points.min(axis=0), *points.max(axis=0)
+        first += len(line)
+    return boxes
+
+
+def _draw_setting(generator: np.random.Generator, text: str, lang: str, size: int) -> _Setting:
     choices = faces(lang)
     face = choices[generator.integers(len(choices))]
     angle = math.radians(generator.uniform(-ROTATION, ROTATION))
@@ -84,11 +135,7 @@ def typeset(text: str, lang: str, view: int, size: int) -> UInt8[np.ndarray, "{s
     em = scale * size / longer_side
     # Steps of √2, so that few sizes of a font are held in memory.
     pixels = round(16 * 2 ** (math.ceil(2 * math.log2(OVERSAMPLING * em / 16)) / 2))
-    drawing = ink(lines, lang, face, pixels, align)
-    placed = place(drawing, size, angle, scale, where)
-    cover = (1 / WHITE) * np.asarray(placed)[..., 3:].astype(np.float32)
-    colour, ground = colours(generator, size)
-    return worn(generator, colour * cover + ground * (1 - cover), BLUR_UNIT * em)
+    return _Setting(face, lines, align, angle, scale, where, em, pixels)
 
 
 @functools.lru_cache(maxsize=65536)
@@ -132,15 +179,25 @@ def ink(lines: Sequence[str], lang: str, face: str, pixels: int, align: float) -
     """
     font, direction = _font(face, pixels), _direction(lang)
     boxes = [_box(line, lang, face, pixels) for line in lines]
-    width, height, pitch = _extent(boxes, pixels)
+    width, height, _ = _extent(boxes, pixels)
     alpha = Image.new("L", (math.ceil(width) + 2, math.ceil(height) + 2))
     draw = ImageDraw.Draw(alpha)
+    for line, where, _ in _places(lines, lang, face, pixels, align):
+        draw.text(where, line, 255, font, "ls", direction=direction, language=lang)
+    black = Image.new("L", alpha.size)
+    return outlined(Image.merge("RGBA", (black, black, black, alpha)).convert("RGBa"))
+
+
+def _places(
+    lines: Sequence[str], lang: str, face: str, pixels: int, align: float
+) -> Iterator[tuple[str, tuple[float, float], Box]]:
+    """Each line with where it begins on its base line, and its box around that."""
+    boxes = [_box(line, lang, face, pixels) for line in lines]
+    width, _, pitch = _extent(boxes, pixels)
     for number, (line, box) in enumerate(zip(lines, boxes, strict=True)):
         x = 1 - box.left + round(align * (width - (box.right - box.left)))
         y = 1 - boxes[0].top + round(number * pitch)
-        draw.text((x, y), line, 255, font, "ls", direction=direction, language=lang)
-    black = Image.new("L", alpha.size)
-    return outlined(Image.merge("RGBA", (black, black, black, alpha)).convert("RGBa"))
+        yield line, (x, y), box
 
 
 def colours(
