@@ -25,6 +25,7 @@ def test_padding_shift_and_weights():
         "decoder_input_tokens": [0, 8, 9, 1],
         "decoder_target_tokens": [8, 9, 1, 0],
         "decoder_loss_weights": [1, 1, 1, 0],
+        "label": -1,
     }
     assert features.keys() == expected.keys()
     for name, value in expected.items():
@@ -37,6 +38,7 @@ def test_padding_shift_and_weights():
         "decoder_input_tokens": "int32",
         "decoder_target_tokens": "int32",
         "decoder_loss_weights": "float32",
+        "label": "int32",
     }
 
 
