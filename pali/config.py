@@ -218,6 +218,18 @@ class Config:
         _between(self, 0, 2**32, "seed")
         _between(self, 0, 1, "label_smoothing")
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
+        for name, needs in (("class_weight", "num_classes"), ("contrast_weight", "pool")):
+            if not getattr(self, name):
+                continue
+            if self.objective != "generate" or self.data.visual_tokens:
+                raise ValueError(
+                    f'{name} is of objective "generate" with pictures as pixels; set it to 0, or '
+                    "data.visual_tokens to None"
+                )
+            if getattr(self.model.vit, needs) in (0, "none"):
+                raise ValueError(
+                    f'{name} needs a ViT with pool="map" and, for classes, num_classes'
+                )
 
 
 def _at_least(config: Any, minimum: int, *names: str) -> None:
@@ -263,9 +275,10 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{path} is {value!r}; it must be a list")
-        return tuple(
-            _build(typing.get_args(kind)[0], v, f"{path}[{i}]") for i, v in enumerate(value)
-        )
+        kinds = typing.get_args(kind)
+        if kinds[-1] is not Ellipsis and len(value) != len(kinds):
+            raise ValueError(f"{path} is {value!r}; it must have {len(kinds)} elements")
+        return tuple(_build(kinds[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
