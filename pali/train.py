@@ -161,8 +161,14 @@ def initial_params(config: Config) -> Params:
     if config.objective == "classify":
         params = {"vit": params["vit"]}
     for source in config.init_from:
-        params, count = initial.take_over(params, source)
+        params, count, resampled = initial.take_over(params, source)
         _report(f"{count:,} parameters come from {source}")
+        if resampled:
+            there, here = resampled
+            _report(
+                f"the positions of the ViT in {source} are resampled: {there} patches there, "
+                f"{here} here"
+            )
     return params | objectives.auxiliary_params(config)
 
 
