@@ -223,13 +223,14 @@ class Config:
         _between(self, 0, 1, "label_smoothing")
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
         _between(self, 0, math.inf, "patch_weight")
-        beside = self.class_weight or self.contrast_weight or self.patch_weight
-        if beside and (self.objective != "generate" or self.data.visual_tokens):
-            raise ValueError(
-                f"class_weight {self.class_weight:g}, contrast_weight {self.contrast_weight:g} and "
-                f"patch_weight {self.patch_weight:g} teach the ViT beside the texts: they need the "
-                'objective "generate" and pictures as pixels (data.visual_tokens None)'
-            )
+        for name in ("class_weight", "contrast_weight", "patch_weight"):
+            if getattr(self, name) and (self.objective != "generate" or self.data.visual_tokens):
+                raise ValueError(
+                    f'{name} is of objective "generate" with pictures as pixels; set it to 0, or '
+                    "data.visual_tokens to None"
+                )
+        if self.class_weight and not self.model.vit.num_classes:
+            raise ValueError('class_weight needs a ViT with pool="map" and num_classes')
 
 
 def _at_least(config: Any, minimum: int, *names: str) -> None:
@@ -275,9 +276,10 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{path} is {value!r}; it must be a list")
-        return tuple(
-            _build(typing.get_args(kind)[0], v, f"{path}[{i}]") for i, v in enumerate(value)
-        )
+        kinds = typing.get_args(kind)
+        if kinds[-1] is not Ellipsis and len(value) != len(kinds):
+            raise ValueError(f"{path} is {value!r}; it must have {len(kinds)} elements")
+        return tuple(_build(kinds[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None

@@ -78,22 +78,10 @@ class Tokenizer:
         """Ids of several texts, without eos."""
         return self._processor.encode([unicodedata.normalize("NFC", text) for text in texts])
 
-    def spans(self, text: str) -> list[tuple[int, int, int]]:
-        """(id, start, end) of each piece of a text in NFC: which characters it stands for.
-
-        The bytes of one character all stand for it. A word mark stands for the space before.
-        """
-        pieces = self._processor.encode(text, return_type="proto").pieces
-        encoded = text.encode()
-        spans: list[tuple[int, int, int]] = []
-        begin = end = len(encoded)
-        for piece in reversed(pieces):
-            # Of the bytes of a character only the last has an extent.
-            if piece.end > piece.begin or not self._is_byte(piece.id):
-                begin, end = piece.begin, piece.end
-            start = len(encoded[:begin].decode(errors="ignore"))
-            spans.append((piece.id, start, start + len(encoded[begin:end].decode(errors="ignore"))))
-        return spans[::-1]
+    def letter(self, character: str) -> int:
+        """Id of the piece that is one character by itself; of its last byte where there is none."""
+        found = self._processor.piece_to_id(unicodedata.normalize("NFC", character))
+        return found if found != UNK_ID else self.encode(character)[-1]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text up to the first eos; pad and ids beyond the vocabulary (padded rows) are dropped."""

@@ -34,7 +34,7 @@ from jaxtyping import Array
 from pali import objectives, optim
 from pali.checkpoints import initial, merge, pretrained
 from pali.checkpoints.store import FOLDER, CheckpointStore
-from pali.config import Config, to_json
+from pali.config import Config, from_json, to_json
 from pali.data import inputs
 from pali.languages import resolve_many
 from pali.objectives import Objective, Sums
@@ -161,8 +161,14 @@ def initial_params(config: Config) -> Params:
     if config.objective == "classify":
         params = {"vit": params["vit"]}
     for source in config.init_from:
-        params, count = initial.take_over(params, source)
+        params, count, resampled = initial.take_over(params, source)
         _report(f"{count:,} parameters come from {source}")
+        if resampled:
+            there, here = resampled
+            _report(
+                f"the positions of the ViT in {source} are resampled: {there} patches there, "
+                f"{here} here"
+            )
     return params | objectives.auxiliary_params(config)
 
 
@@ -177,12 +183,12 @@ def _check_workdir(config: Config, workdir: Path) -> None:
         return  # Nothing was trained here, or a start failed: whatever it wanted, it may change.
     path = workdir / "config.json"
     own = "Give this run a --workdir of its own, or delete that folder to start over."
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(before, dict)
-    except (OSError, ValueError, AssertionError):
+    try:  # What an earlier pali did not write has its default.
+        before = json.loads(to_json(from_json(Config, path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"{workdir} holds checkpoints, but {path.name} does not say of which run. {own}"
+            f"{workdir} holds checkpoints, but {path.name} does not say of which run: {error}. "
+            + own
         ) from None
     now = json.loads(to_json(config))
     changed = sorted(k for k in {*now, *before} - {*_FREE} if before.get(k) != now.get(k))

@@ -99,6 +99,13 @@ def test_an_impossible_vit_is_refused(change, message):
             "relative_max_distance is 16; it must be at least 17",
         ),
         (lambda: DataConfig("m", batch_size=-4), "batch_size is -4; it must be at least 1"),
+        (
+            lambda: DataConfig("m", inputs_length=16, targets_length=24, short=((8, 8), (17, 4))),
+            "short has (17, 4); prompt and target lengths must be from 1 to (16, 24)",
+        ),
+        (lambda: DataConfig("m", short=((8, 0),)), "short has (8, 0); prompt and target"),
+        (lambda: demo(weigh="targets", contrast_weight=-1.0), "contrast_weight is -1.0"),
+        (lambda: demo(class_weight=math.inf), "class_weight is inf; it must be finite"),
         (lambda: OptimConfig(learning_rate=math.nan), "learning_rate is nan; it must be finite"),
         (lambda: OptimConfig(b2=1.0), "b2 is 1.0; it must be at least 0 and below 1"),
         (lambda: demo(steps=0), "steps is 0; it must be at least 1"),
@@ -110,6 +117,33 @@ def test_an_impossible_vit_is_refused(change, message):
 def test_impossible_numbers_are_refused(make, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         make()
+
+
+@pytest.mark.parametrize("name", ["class_weight", "contrast_weight", "patch_weight"])
+def test_what_is_trained_beside_the_texts_needs_pixels(name):
+    pixels = DataConfig("m")
+    cached = DataConfig("m", visual_tokens="folder")
+    assert demo(data=pixels, **{name: 0.5})
+    for bad in (dict(data=cached), dict(data=pixels, objective="classify")):
+        with pytest.raises(ValueError, match=f'{name} is of objective "generate" with pictures'):
+            demo(**bad, **{name: 0.5})
+
+
+def test_classes_need_a_head():
+    model = dataclasses.replace(DEMO, vit=dataclasses.replace(DEMO.vit, num_classes=0, pool="none"))
+    with pytest.raises(ValueError, match='class_weight needs a ViT with pool="map"'):
+        demo(data=DataConfig("m"), model=model, class_weight=0.5)
+
+
+def test_short_lengths_survive_json():
+    config = demo(data=DataConfig("m", short=((8, 4), (16, 9))))
+    assert from_json(Config, to_json(config)) == config
+    text = to_json(config).replace('"inputs_length": 16', '"inputs_length": 15')
+    with pytest.raises(ValueError, match=r"^Config\.data: short has \(16, 9\)"):
+        from_json(Config, text)
+    data = json.loads(to_json(config.data)) | {"short": [[8, 4, 2]]}
+    with pytest.raises(ValueError, match=r"short\[0\] is \[8, 4, 2\]; it must have 2 elements"):
+        from_json(DataConfig, json.dumps(data))
 
 
 def test_an_impossible_number_in_json_is_named_by_its_path():

@@ -46,13 +46,21 @@ class Some:
         return self.source[index * self.every]
 
 
+def thrice(example):
+    """A name three times, which makes it long."""
+    return example | {"name": " ".join([example["name"]] * 3)}
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     texts = (RenderPicture(24), TextToText(prompt="caption", answer="name"), Tokenize(TOKENIZER))
     for split, every in (("train", 131), ("validation", 13)):
         texts_source = Some(DemoTexts(split, ("en", "sw"), views=2), every)
-        write_records([(Task("captions", texts_source, texts), 1.0)], folder / "text", split)
+        task = Task("captions", texts_source, texts)
+        write_records([(task, 1.0)], folder / "text", split)
+        both = [(task, 3.0), (Task("thrice", texts_source, (texts[0], thrice, *texts[1:])), 1.0)]
+        write_records(both, folder / "two", split)
     pictures = Some(DemoPictures(stop=2), 97)
     for split in ("train", "validation"):
         task = Task("concepts", pictures, (RenderPicture(24),))
@@ -88,7 +96,7 @@ def state_of(workdir, step=None):
         return store.restore_params(step)[0]
 
 
-def test_a_run_that_was_stopped_and_goes_on_ends_where_a_whole_one_does(config, whole, tmp_path):
+def stop_after_a_step(config, workdir):
     real = train._Log.add
 
     def add_and_stop(log, sums):
@@ -98,7 +106,11 @@ def test_a_run_that_was_stopped_and_goes_on_ends_where_a_whole_one_does(config, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train._Log, "add", add_and_stop)
         with pytest.raises(train.Interrupted, match="stopped after step 1;"):
-            train.main(config, tmp_path)
+            train.main(config, workdir)
+
+
+def test_a_run_that_was_stopped_and_goes_on_ends_where_a_whole_one_does(config, whole, tmp_path):
+    stop_after_a_step(config, tmp_path)
     train.main(config, tmp_path)
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     trained = [e["step"] for e in map(json.loads, lines) if e["split"] == "train"]
@@ -153,16 +165,16 @@ def test_the_frozen_vit_is_bit_identical_and_the_rest_moved(config, whole):
 
 
 def test_the_gradient_of_a_step_has_no_frozen_part(config, tmp_path):
-    from pali import optim
+    from pali import objectives, optim
     from pali.data.inputs import Inputs
 
     params = train.initial_params(config)
     trained, frozen = optim.partition(params, config.optim.freeze)
-    objective = train.generate(config)
+    objective = objectives.generate(config)
     with Inputs(config, tmp_path, params) as data:
-        batch = jax.device_put(next(data.train(0)))
+        parts = jax.device_put(next(data.train(0)))
     jaxpr = jax.make_jaxpr(
-        jax.grad(lambda t: objective(optim.join(t, frozen), batch, None)["loss"])
+        jax.grad(lambda t: objective(optim.join(t, frozen), parts, None)["loss"])
     )(trained)
     assert len(jaxpr.out_avals) == len(jax.tree.leaves(trained))
     # No backward product has the shape of the ViT's patch kernel.
@@ -212,6 +224,76 @@ def test_cached_visual_tokens_train_as_pixels_do(config, records, tmp_path):
     np.testing.assert_allclose([e["loss"] for e in left], [e["loss"] for e in right], rtol=2e-3)
 
 
+@pytest.fixture(scope="module")
+def everything(config, records):
+    """The ViT is trained as well, with its classes and the contrast; batches in two parts."""
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(
+            config.data, records=str(records / "two"), targets_length=40, short=((16, 16),)
+        ),
+        optim=OptimConfig(name="muon", warmup_steps=2),
+        class_weight=0.5,
+        contrast_weight=0.2,
+        patch_weight=0.1,
+        weigh="targets",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained_on_everything(everything, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("everything")
+    train.main(everything, workdir)
+    return workdir
+
+
+def test_a_run_with_everything_beside_goes_on_where_it_stopped(
+    everything, trained_on_everything, tmp_path
+):
+    stop_after_a_step(everything, tmp_path)
+    train.main(everything, tmp_path)
+    equal_trees(state_of(trained_on_everything), state_of(tmp_path))
+
+
+def test_what_is_learned_beside_the_model_is_trained_and_not_exported(
+    everything, trained_on_everything
+):
+    before = merge.flatten(merge.unstack_layers(train.initial_params(everything)))
+    after = merge.flatten(state_of(trained_on_everything))
+    assert after.keys() == before.keys()
+    for name in ("auxiliary/temperature", "vit/head/kernel", "projection/kernel"):
+        assert np.any(after[name] != before[name]), name
+    exported = merge.flatten(pretrained.load_model(trained_on_everything / "model").params)
+    assert exported.keys() == {name for name in after if not name.startswith("auxiliary/")}
+    lines = (trained_on_everything / "log.jsonl").read_text().splitlines()
+    for entry in map(json.loads, lines):
+        assert {"loss", "accuracy", "exact", "class_accuracy", "contrast"} <= entry.keys()
+
+
+def test_what_was_learned_beside_a_model_is_not_taken_over(
+    everything, config, trained_on_everything
+):
+    source = (str(trained_on_everything),)
+    taken = train.initial_params(dataclasses.replace(everything, init_from=source))
+    equal_trees(taken["auxiliary"], train.initial_params(everything)["auxiliary"])
+    equal_trees(vit_of(taken), vit_of(state_of(trained_on_everything)))
+    assert "auxiliary" not in train.initial_params(dataclasses.replace(config, init_from=source))
+
+
+def test_a_run_of_an_earlier_pali_goes_on(config, whole, tmp_path):
+    """Its config.json lacks what a config had not then: that is as if it said the default."""
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    before = json.loads(path.read_text())
+    for name in ("weigh", "class_weight", "contrast_weight", "patch_weight"):
+        del before[name]
+    del before["data"]["short"]
+    path.write_text(json.dumps(before))
+    train.main(config, tmp_path / "run")
+    with pytest.raises(ValueError, match="differs in weigh"):
+        train.main(dataclasses.replace(config, weigh="targets"), tmp_path / "run")
+
+
 def test_a_workdir_of_another_config_is_refused_and_untouched(config, whole):
     before = (whole / "config.json").read_text()
     with pytest.raises(ValueError, match="differs in seed, steps"):
@@ -249,7 +331,7 @@ def test_foreign_checkpoints_are_left_alone(config, tmp_path):
     theirs = tmp_path / "checkpoints" / "1000" / "default" / "weights.bin"
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"theirs")
-    with pytest.raises(ValueError, match="does not say of which run"):
+    with pytest.raises(ValueError, match="does not say of which run: .*No such file"):
         train.main(config, tmp_path)
     assert theirs.read_bytes() == b"theirs"
 
@@ -265,20 +347,21 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_not_saved(config, tmp_path
 
 def test_exact_is_what_greedy_decoding_would_write(config, tmp_path):
     """Overfits one batch, then decodes it: the count under teacher forcing is that of decoding."""
-    from pali import decoding, optim
+    from pali import decoding, objectives, optim
     from pali.data.inputs import Inputs
     from pali.models.pali import PaLI
 
     config = dataclasses.replace(config, optim=OptimConfig(learning_rate=1e-2, warmup_steps=5))
     params = train.initial_params(config)
     with Inputs(config, tmp_path, params) as data:
-        batch = jax.device_put(next(data.train(0)))
-    update, objective = optim.optimizer(config.optim, 200), train.generate(config)
+        parts = jax.device_put(next(data.train(0)))
+    (batch,) = parts
+    update, objective = optim.optimizer(config.optim, 200), objectives.generate(config)
     state = {"step": np.int32(0), "params": params, "opt_state": update.init(params)}
-    step = jax.jit(lambda state: train.train_step(objective, update, 0, state, {}, batch))
+    step = jax.jit(lambda state: train.train_step(objective, update, config, state, {}, parts))
     for _ in range(60):
         state, _ = step(state)
-    counted = int(objective(state["params"], batch, None)["exact"])
+    counted = int(objective(state["params"], parts, None)["exact"])
     model, variables = PaLI(config.model), {"params": state["params"]}
     tokens = model.apply(variables, batch["image"], method="look")
     encoded, mask = model.apply(

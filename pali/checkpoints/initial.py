@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,27 +24,37 @@ def random_params(config: PaLIConfig, seed: int) -> Params:
     return jax.jit(init_params, static_argnums=0)(config, jax.random.key(seed))
 
 
-def take_over(params: Params, source: str | os.PathLike) -> tuple[Params, int]:
+class Taken(NamedTuple):
+    """What `take_over` returns."""
+
+    params: Params
+    count: int
+    """How many numbers of them were replaced."""
+    resampled: tuple[int, int] | None
+    """The ViT's patches in the source and in the model, where they differ."""
+
+
+def take_over(params: Params, source: str | os.PathLike) -> Taken:
     """Replaces parameters by those of the same paths in a workdir or a model folder.
 
     The source may hold a part of the model only, as the ViT of a first stage does. Layers may be
     stacked on one side and separate on the other. Positions of a ViT for another resolution are
     resampled to the model's (pali/checkpoints/positions.py).
 
-    Returns:
-      The parameters, and how many numbers of them were replaced.
-
     Raises:
       FileNotFoundError: `source` is neither a workdir with a checkpoint nor a model folder.
+      ValueError: its ViT has other positions, and theirs or the model's are no square grid.
       MismatchError: it holds a path that the model lacks or has in another shape; lists every one.
     """
     loaded = merge.flatten(merge.unstack_layers(_load(source)))
-    loaded = {name: leaf for name, leaf in loaded.items() if not name.startswith(AUXILIARY)}
+    loaded = {name: leaf for name, leaf in loaded.items() if not name.startswith(f"{AUXILIARY}/")}
     flat = merge.flatten(merge.unstack_layers(params))
     expected = {name: leaf for name, leaf in flat.items() if name in loaded}
-    name = "vit/pos_embedding"
-    if name in expected and np.shape(expected[name])[1] != np.shape(loaded[name])[1]:
-        loaded[name] = positions.resample(loaded[name], np.shape(expected[name])[1])
+    name, resampled = "vit/pos_embedding", None
+    if name in expected:
+        there, here = np.shape(loaded[name])[1], np.shape(expected[name])[1]
+        if there != here:
+            loaded[name], resampled = positions.resample(loaded[name], here), (there, here)
     try:
         flat |= merge.fit_names(loaded, expected)
     except merge.MismatchError as error:
@@ -51,7 +62,8 @@ def take_over(params: Params, source: str | os.PathLike) -> tuple[Params, int]:
             f"These are the weights of {os.fspath(source)}, named in init_from."
         ) from None
     fitted = merge.fit(merge.unflatten(flat), params)
-    return jax.tree.map(jnp.asarray, fitted), sum(np.size(leaf) for leaf in expected.values())
+    count = sum(np.size(leaf) for leaf in expected.values())
+    return Taken(jax.tree.map(jnp.asarray, fitted), count, resampled)
 
 
 def _load(source: str | os.PathLike) -> Params:

@@ -50,7 +50,7 @@ class EncoderDecoderFeatures:
             "decoder_input_tokens": np.concatenate([np.zeros(1, np.int32), targets[:-1]]),
             "decoder_target_tokens": targets,
             "decoder_loss_weights": (targets > 0).astype(np.float32),
-            "label": np.int32(example.get("label", NO_LABEL)),
+            "label": np.int32(_label(example)),
             **{key: example[key] for key in ("patch_words",) if key in example},
         }
 
@@ -84,6 +84,12 @@ def pad(tokens: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " length"
     tokens = tokens[:length]
     padded[: len(tokens)] = tokens
     return padded
+
+
+def _label(example: Example) -> int:
+    # Somebody's own records may have a text of that name.
+    label = example.get("label", NO_LABEL)
+    return int(label) if isinstance(label, int | np.integer) else NO_LABEL
 
 
 def _check(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:

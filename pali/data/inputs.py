@@ -57,7 +57,9 @@ class Inputs:
         if config.objective == "generate":
             Tokenizer(self.tokenizer).check_fits(config.model.mt5.vocab_size)
         self._mixture, tokens = self._read("train"), None
-        self._evaluation = {split: self._read(split) for split in config.eval_splits}
+        self._evaluation = {
+            split: self._batches(self._read(split), None) for split in config.eval_splits
+        }
         mixture = self._mixture
         self.prompts = prompts_of(mixture)
         if config.data.visual_tokens:
@@ -103,7 +105,7 @@ class Inputs:
 
     def evaluate(self, split: str) -> Iterator[Sequence[Batch]]:
         """The first `eval_batches` batches of a split, the same each time; pictures as pixels."""
-        batches = self._batches(self._evaluation[split], None)
+        batches = self._evaluation[split]
         return (batches[i] for i in range(self._config.eval_batches))
 
     def _read(self, split: str) -> pipeline.Mixture:

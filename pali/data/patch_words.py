@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which words the patches of a composed picture show: what stage 1 teaches a ViT beside the texts.
 
-Whoever composes a picture knows what is where. A patch over written text shows the tokens that
-are written there, a patch over an object of a scene the tokens of its English name, a patch over
-neither shows nothing:
+Whoever composes a picture knows what is where. A patch over written text shows its letters, each
+as the piece that is this one character: the pieces that the text is cut into are too many to be
+learned one by one. A patch over an object of a scene shows the tokens of its English name, a patch
+over neither nothing:
 
     patch_words i32[p WORDS]    token ids, NOTHING first where a patch shows nothing, then UNKNOWN
 
@@ -28,10 +29,10 @@ from pali.types import NOTHING, UNKNOWN
 
 Example = dict[str, Any]
 
-WORDS = 3
+WORDS = 4
 """Words that a patch may show at the same time."""
 
-COVERED = 0.2
+COVERED = 0.1
 """Share of a patch that a word must cover to be shown by it. Below that it may or may not be."""
 
 
@@ -84,13 +85,11 @@ def _written(
     tokenizer: Tokenizer, example: Example, size: int
 ) -> list[tuple[int, Float[np.ndarray, " 4"]]]:
     boxes = character_boxes(example["text"], example["lang"], example["view"], size) / size
-    found = []
-    for token, start, end in tokenizer.spans(example["text"]):
-        own = boxes[start:end]
-        own = own[~np.isnan(own[:, 0])]
-        if len(own):
-            found.append((token, np.concatenate([own[:, :2].min(0), own[:, 2:].max(0)])))
-    return found
+    return [
+        (tokenizer.letter(character), box)
+        for character, box in zip(example["text"], boxes, strict=True)
+        if not np.isnan(box[0]) and not character.isspace()
+    ]
 
 
 def _pictured(tokenizer: Tokenizer, example: Example) -> list[tuple[int, Float[np.ndarray, " 4"]]]:

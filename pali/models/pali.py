@@ -59,7 +59,7 @@ class PaLI(nn.Module):
         """The ViT's own answer through its pooling head, which PaLI otherwise leaves unused."""
         logits = self.vit(image).classes
         if logits is None:
-            raise ValueError('this ViT has no head: its config says pool="none"')
+            raise ValueError('this ViT has no classes: its config needs pool="map" and num_classes')
         return logits
 
     def encode(

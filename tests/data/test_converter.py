@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures, pad
+from pali.data.converter import NO_LABEL, ClassificationFeatures, EncoderDecoderFeatures, pad
 
 EXAMPLE = {
     "image": np.full((4, 4, 3), 7, np.uint8),
@@ -25,6 +25,7 @@ def test_padding_shift_and_weights():
         "decoder_input_tokens": [0, 8, 9, 1],
         "decoder_target_tokens": [8, 9, 1, 0],
         "decoder_loss_weights": [1, 1, 1, 0],
+        "label": -1,
     }
     assert features.keys() == expected.keys()
     for name, value in expected.items():
@@ -37,7 +38,15 @@ def test_padding_shift_and_weights():
         "decoder_input_tokens": "int32",
         "decoder_target_tokens": "int32",
         "decoder_loss_weights": "float32",
+        "label": "int32",
     }
+
+
+def test_the_label_is_a_number_or_not_said():
+    convert = EncoderDecoderFeatures(inputs=5, targets=4, image_size=4)
+    assert convert(EXAMPLE | {"label": 3})["label"] == 3
+    # A text of that name, of somebody's own records, is no class.
+    assert convert(EXAMPLE | {"label": "kingfisher"})["label"] == NO_LABEL
 
 
 def test_too_long_texts_are_cut():

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from pali.data.converter import NO_LABEL
 from pali.data.demo_corpus import FIRST_UNSEEN_VIEW, TRAIN_ART, UNSEEN_ART, load_corpus
 from pali.data.pipeline import Source
 from pali.data.sources import SPLITS, TRAIN_VIEWS, DemoPictures, DemoTexts, JsonLines
@@ -113,6 +114,15 @@ def test_records_carry_what_people_wrote(records):
         assert record["name"] == corpus.names(record["lang"])[record["code"]]
         assert record["keywords"] == corpus.keywords(record["lang"]).get(record["code"], [])
         assert record["group"] == corpus.concept(record["code"]).group
+
+
+def test_records_say_which_class_they_show_if_any(records):
+    corpus = load_corpus()
+    for split, rows in records.items():
+        for record in rows:
+            expected = corpus.class_index.get(record["code"], NO_LABEL)
+            assert record["label"] == expected
+            assert (expected == NO_LABEL) == (split == "never_seen")
 
 
 def test_the_pictures_of_a_training_source_are_all_that_it_shows():

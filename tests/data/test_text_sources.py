@@ -7,17 +7,21 @@ from collections import Counter
 
 import pytest
 
-from pali.data.demo_corpus import FIRST_UNSEEN_VIEW
+from pali.data.demo_corpus import FIRST_UNSEEN_VIEW, load_corpus
 from pali.data.demo_flags import TRAIN_FLAGS, UNSEEN_FLAGS, load_flags
 from pali.data.demo_strings import is_unseen, load_strings
-from pali.data.pipeline import Source
+from pali.data.pipeline import MAX_RECORDS, Source
+from pali.data.question_phrases import FLAG_QUESTIONS
+from pali.data.sources import DemoTexts
 from pali.data.text_sources import (
     FLAG_SPLITS,
     OCR_SPLITS,
     PER_LANGUAGE,
     DemoFlagNames,
+    DemoFlagQuestions,
     DemoOcr,
 )
+from pali.languages import in_script, resolve_many
 
 LANGUAGES = ("en", "sw", "zh", "ko")
 strings = load_strings()
@@ -37,7 +41,11 @@ def names():
     return {split: read_all(DemoFlagNames(split, LANGUAGES, views=2)) for split in FLAG_SPLITS}
 
 
-@pytest.mark.parametrize("source", [DemoOcr("train"), DemoFlagNames("train")], ids=repr)
+@pytest.mark.parametrize(
+    "source",
+    [DemoOcr("train"), DemoFlagNames("train"), DemoFlagQuestions("train", LANGUAGES)],
+    ids=repr,
+)
 def test_sources_are_random_access_and_travel_light(source):
     assert isinstance(source, Source)
     assert len(pickle.dumps(source)) < 1000
@@ -145,7 +153,83 @@ def test_a_name_held_out_of_flags_is_held_out_of_reading():
     assert not held_out & {record["text"] for record in read_all(source)}
 
 
+XM3600 = tuple(resolve_many("xm3600"))
+
+
+def test_flags_are_asked_about_once_in_each_of_36_languages():
+    assert set(FLAG_QUESTIONS) == set(XM3600)
+    assert len(XM3600) == 36
+    assert len(set(FLAG_QUESTIONS.values())) == 36
+    for lang, question in FLAG_QUESTIONS.items():
+        assert in_script(question, lang), question
+        assert question == question.strip()
+        assert "|" not in question
+
+
+@pytest.fixture(scope="module")
+def questions():
+    """All of evaluation, and of training each question about each flag once."""
+    splits = ("train", "validation", "unseen_art")
+    return {split: read_all(DemoFlagQuestions(split, XM3600, views=1)) for split in splits}
+
+
+def test_each_flag_is_asked_about_in_every_language_and_answered_in_english(questions):
+    names = strings.named("en", "territory")
+    asked = [code for code in load_flags().territories if code in names]
+    wanted = {code for code in asked if not is_unseen(names[code])}
+    assert 0 < len(wanted) < len(asked), "some English names are held out"
+    for split, records in questions.items():
+        pairs = Counter((record["code"], record["lang"]) for record in records)
+        assert set(pairs.values()) == {1}
+        assert set(pairs) == {(code, lang) for code in wanted for lang in XM3600}
+        for record in records:
+            assert record["question"] == FLAG_QUESTIONS[record["lang"]]
+            assert record["answer"] == names[record["code"]]
+            assert not is_unseen(record["answer"])
+            assert record["art"] == (UNSEEN_FLAGS if split == "unseen_art" else TRAIN_FLAGS)
+
+
+def test_questions_of_evaluation_show_other_pictures(questions):
+    last = DemoFlagQuestions("train", XM3600)
+    assert last[len(last) - 1]["view"] < FIRST_UNSEEN_VIEW
+    pictures = {split: {r["image_key"] for r in rows} for split, rows in questions.items()}
+    for split in ("validation", "unseen_art"):
+        assert {record["view"] for record in questions[split]} == {FIRST_UNSEEN_VIEW}
+        assert not pictures[split] & pictures["train"]
+    assert not pictures["validation"] & pictures["unseen_art"]
+
+
+def test_views_of_training_follow_each_other():
+    source = DemoFlagQuestions("train", ("en", "th"), views=3)
+    records = read_all(source)
+    assert [r["view"] for r in records] == sorted(r["view"] for r in records)
+    assert len({(r["image_key"], r["lang"]) for r in records}) == len(records) == len(source)
+
+
+def test_a_flag_has_one_label_everywhere_and_no_concept_has_it(questions, names):
+    labels = {}
+    for record in (r for part in (*questions.values(), *names.values()) for r in part):
+        assert labels.setdefault(record["code"], record["label"]) == record["label"]
+    assert len(set(labels.values())) == len(labels)
+    classes = len(load_corpus().core_train)
+    assert min(labels.values()) >= classes
+    concepts = {r["label"] for r in read_all(DemoTexts("validation", ("en",)))}
+    assert concepts == set(range(classes)) - held_out_in_english()
+
+
+def held_out_in_english():
+    corpus = load_corpus()
+    return {corpus.class_index[code] for code in corpus.held_out("en")}
+
+
+def test_training_sources_can_be_shuffled():
+    for source in (DemoOcr("train"), DemoFlagNames("train"), DemoFlagQuestions("train", XM3600)):
+        assert len(source) <= MAX_RECORDS
+
+
 def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="unknown split 'held_out_pairs'; known: train, valid"):
+        len(DemoFlagQuestions("held_out_pairs", ("en",)))
     with pytest.raises(ValueError, match="unknown split 'test'; known: train, validation, unseen_"):
         len(DemoOcr("test"))
     with pytest.raises(ValueError, match="unknown split 'test'; known: train, validation, unseen_"):

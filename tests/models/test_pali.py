@@ -18,7 +18,7 @@ from pali.models.mt5 import MT5
 from pali.models.pali import PaLI
 from pali.models.vit import ViT
 
-VIT = ViTConfig(width=12, depth=2, mlp_dim=20, num_heads=2, patch_size=4, image_size=12, pool="map")
+VIT = ViTConfig(12, 2, 20, num_heads=2, patch_size=4, image_size=12, pool="map", num_classes=5)
 LANGUAGE = MT5Config(
     vocab_size=50,
     width=16,
@@ -144,12 +144,15 @@ def test_one_step_of_dropout_is_one_draw(params, batch):
 
 
 def test_classify_is_the_vits_own_head(params, batch):
-    _, expected = ViT(VIT).apply({"params": params["vit"]}, batch["image"])
+    expected = ViT(VIT).apply({"params": params["vit"]}, batch["image"]).classes
     ours = apply(params, batch["image"], method="classify")
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
-    bare = PaLIConfig(dataclasses.replace(VIT, pool="none"), LANGUAGE)
-    with pytest.raises(ValueError, match='pool="none"'):
-        apply(params, batch["image"], config=bare, method="classify")
+    assert ours.shape == (3, 5)
+    # Without classes, and without even a pooled vector.
+    for bare in (dict(num_classes=0), dict(num_classes=0, pool="none")):
+        config = PaLIConfig(dataclasses.replace(VIT, **bare), LANGUAGE)
+        with pytest.raises(ValueError, match='no classes: .* pool="map" and num_classes'):
+            apply(params, batch["image"], config=config, method="classify")
 
 
 def shapes_of(config, scan):

@@ -50,8 +50,9 @@ def test_vit_and_its_layers_equal_hugging_face(pictures):
         layer = {"params": params["Transformer"][f"encoderblock_{i}"]}
         np.testing.assert_allclose(block(layer, before, None)[0], after, **LAYER)
 
-    tokens, pooled = apply(parity.VIT, params, pictures)
+    tokens, pooled, classes = apply(parity.VIT, params, pictures)
     assert pooled is None
+    assert classes is None
     # The class token is read by attention but is not a visual token.
     assert tokens.shape == (3, parity.VIT.num_visual_tokens, parity.VIT.width)
     np.testing.assert_allclose(tokens, expected[:, 1:], **STACK)
@@ -69,7 +70,8 @@ def test_siglip_its_layers_and_its_pooling_equal_hugging_face(pictures):
         layer = {"params": params["Transformer"][f"encoderblock_{i}"]}
         np.testing.assert_allclose(block(layer, before, None)[0], after, **LAYER)
 
-    tokens, pooled = apply(parity.SIGLIP, params, pictures)
+    tokens, pooled, classes = apply(parity.SIGLIP, params, pictures)
+    assert classes is None
     np.testing.assert_allclose(tokens, expected.last_hidden_state.numpy(), **STACK)
     np.testing.assert_allclose(pooled, expected.pooler_output.numpy(), **STACK)
 
@@ -81,7 +83,7 @@ def siglip():
 
 def test_bytes_and_their_floats_are_one_picture(siglip, pictures):
     floats = pictures.astype(jnp.float32) / 127.5 - 1
-    from_bytes, from_floats = (apply(parity.SIGLIP, siglip, x)[0] for x in (pictures, floats))
+    from_bytes, from_floats = (apply(parity.SIGLIP, siglip, x).tokens for x in (pictures, floats))
     np.testing.assert_allclose(from_bytes, from_floats, rtol=1e-5, atol=1e-5)
 
 
@@ -91,16 +93,16 @@ def test_a_picture_of_another_size_is_an_error(siglip, pictures):
 
 
 def test_other_pictures_of_the_batch_change_nothing(siglip, pictures):
-    together = apply(parity.SIGLIP, siglip, pictures)
-    alone = apply(parity.SIGLIP, siglip, pictures[1:2])
+    together = apply(parity.SIGLIP, siglip, pictures)[:2]
+    alone = apply(parity.SIGLIP, siglip, pictures[1:2])[:2]
     for one, all_ in zip(alone, together, strict=True):
         np.testing.assert_allclose(one[0], all_[1], rtol=2e-5, atol=2e-5)
 
 
 def loss_and_gradients(config, params, pictures):
     def loss(params):
-        tokens, pooled = ViT(config).apply({"params": params}, pictures)
-        return jnp.mean(jnp.sin(tokens)) + jnp.mean(jnp.sin(pooled))
+        seen = ViT(config).apply({"params": params}, pictures)
+        return jnp.mean(jnp.sin(seen.tokens)) + jnp.mean(jnp.sin(seen.pooled))
 
     return jax.jit(jax.value_and_grad(loss))(params)
 
@@ -127,8 +129,8 @@ def test_scan_and_remat_change_neither_the_loss_nor_its_gradients(
 
 def test_bfloat16_is_close_to_float32(siglip, pictures):
     config = dataclasses.replace(parity.SIGLIP, dtype="bfloat16")
-    expected, _ = apply(parity.SIGLIP, siglip, pictures)
-    tokens, pooled = apply(config, siglip, pictures)
+    expected = apply(parity.SIGLIP, siglip, pictures).tokens
+    tokens, pooled, _ = apply(config, siglip, pictures)
     assert tokens.dtype == jnp.bfloat16
     assert pooled.dtype == jnp.float32
     difference = np.abs(tokens.astype(jnp.float32) - expected)
@@ -146,9 +148,10 @@ def test_classes_come_from_the_pooled_vector(siglip, pictures):
     config = dataclasses.replace(parity.SIGLIP, num_classes=7)
     rng = np.random.default_rng(1)
     head = {"kernel": jnp.asarray(rng.normal(size=(config.width, 7))), "bias": jnp.arange(7.0)}
-    _, pooled = apply(parity.SIGLIP, siglip, pictures)
-    _, logits = apply(config, siglip | {"head": head}, pictures)
-    np.testing.assert_allclose(logits, pooled @ head["kernel"] + head["bias"], **LAYER)
+    pooled = apply(parity.SIGLIP, siglip, pictures).pooled
+    seen = apply(config, siglip | {"head": head}, pictures)
+    np.testing.assert_allclose(seen.pooled, pooled, **LAYER)
+    np.testing.assert_allclose(seen.classes, pooled @ head["kernel"] + head["bias"], **LAYER)
 
 
 def test_dropout_depends_on_its_key_alone(siglip, pictures):
@@ -156,7 +159,7 @@ def test_dropout_depends_on_its_key_alone(siglip, pictures):
 
     def at_step(step):
         keys = {"dropout": jax.random.fold_in(jax.random.key(7), step)}
-        return ViT(config).apply({"params": siglip}, pictures, False, rngs=keys)[0]
+        return ViT(config).apply({"params": siglip}, pictures, False, rngs=keys).tokens
 
     np.testing.assert_array_equal(at_step(3), at_step(3))
     assert np.abs(at_step(3) - at_step(4)).max() > 1e-2
