@@ -199,8 +199,8 @@ class Config:
     """Likewise: weight of the contrast between pictures and target words, of those examples whose
     target names what is pictured."""
     patch_weight: float = 0.0
-    """Likewise: weight of the contrast between patches and the words they show, of those examples
-    of which it is known (pali/data/patch_words.py)."""
+    """Likewise: weight of the cross-entropy of the words that each patch shows, of those examples
+    of which it is known (pali/data/patch_words.py), on a head that no model keeps."""
     init_from: tuple[str, ...] = ()
     """Workdirs or model folders whose parameters are taken over wherever the paths agree."""
     tokenizer: str | None = None

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Int
 
 from pali import losses
 from pali.config import Config
+from pali.models.layers import project
 from pali.models.pali import PaLI
 from pali.models.vit import Seen, ViT
 from pali.types import AUXILIARY, NOTHING, UNKNOWN, Batch, Params
@@ -53,10 +54,15 @@ def minimised(config: Config, sums: Sums) -> Array:
 
 
 def auxiliary_params(config: Config) -> Params:
-    """What the objective learns beside the model: the temperature of the contrast."""
-    if not (config.contrast_weight or config.patch_weight):
-        return {}
-    return {AUXILIARY: {"temperature": jnp.asarray(losses.START_TEMPERATURE)}}
+    """What the objective learns beside the model: a temperature, a head for patches."""
+    learned: Params = {}
+    if config.contrast_weight:
+        learned["temperature"] = jnp.asarray(losses.START_TEMPERATURE)
+    if config.patch_weight:
+        words, width = config.model.mt5.vocab_size, config.model.vit.width
+        head = {"kernel": jnp.zeros((words, width)), "bias": jnp.zeros(words)}
+        learned["patches"] = {"head": head}
+    return {AUXILIARY: learned} if learned else {}
 
 
 def classify(config: Config) -> Objective:
@@ -104,7 +110,7 @@ def generate(config: Config) -> Objective:
                 total |= _contrast(model, params, seen, labels, parts)
             if config.patch_weight:
                 words = jnp.concatenate([part["patch_words"] for part in parts])
-                total |= _patches(model, params, seen, words)
+                total |= _patches(params, seen, words)
         for number, part in enumerate(parts):
             key = None if dropout is None else jax.random.fold_in(dropout, number)
             logits = _apply(model, _only_model(params), key, part)
@@ -185,21 +191,22 @@ BLANK_WEIGHT = 0.1
 """Of a patch that shows nothing, against one that shows something: most show nothing."""
 
 
-def _patches(model: PaLI, params: Params, seen: Seen, patch_words: Int[Array, "b p w"]) -> Sums:
-    """Each patch, as the projection brings it to the text embeddings, against the batch's words.
+def _patches(params: Params, seen: Seen, patch_words: Int[Array, "b p w"]) -> Sums:
+    """Each patch against the words that some patch of the batch shows, on a head of its own.
 
-    A patch that shows nothing belongs to the padding token.
+    The right words of a patch share the probability evenly. What shows nothing is the padding
+    token.
     """
-    own, temperature = _only_model(params), params[AUXILIARY]["temperature"]
-    patches = model.apply({"params": own}, seen.tokens, method=lambda m, x: m.projection(x))
+    head = params[AUXILIARY]["patches"]["head"]
     shown = patch_words.reshape(-1, patch_words.shape[-1])
     words = jnp.unique(shown, size=WORDS, fill_value=UNKNOWN)
     right = ((shown[:, :, None] == words) & (words != UNKNOWN)).any(1)
-    vectors = model.apply(
-        {"params": own}, jnp.maximum(words, 0), method=lambda m, x: m.mt5.embed(x)
-    )
-    each = patches.reshape(-1, 1, patches.shape[-1])
-    loss = losses.word_contrast(each, vectors, words != UNKNOWN, right, temperature)
+    # Only the rows of the head that are asked for.
+    kernel, bias = head["kernel"][jnp.maximum(words, 0)], head["bias"][jnp.maximum(words, 0)]
+    tokens = seen.tokens.reshape(-1, seen.tokens.shape[-1])
+    logits = project(tokens, kernel.T, seen.tokens.dtype) + bias
+    shares = jax.nn.log_softmax(jnp.where(words != UNKNOWN, logits, -jnp.inf))
+    loss = -jnp.where(right, shares, 0).sum(-1) / jnp.maximum(right.sum(-1), 1)
     weights = right.any(-1) * jnp.where(shown[:, 0] == NOTHING, BLANK_WEIGHT, 1.0)
     return {"patch_loss": (loss * weights).sum(), "patch_count": weights.sum()}
 

@@ -202,22 +202,23 @@ def test_the_contrast_asks_pictures_for_the_words_of_their_names(params, example
 
 def test_patches_are_asked_for_the_words_they_show(params, examples):
     config = dataclasses.replace(PLAIN, patch_weight=1.0)
-    own = params | {AUXILIARY: {"temperature": jnp.asarray(0.4)}}
+    own = with_extras(params, config)
+    head = own[AUXILIARY]["patches"]["head"]
+    rng = np.random.default_rng(2)
+    head["kernel"] += jnp.asarray(rng.normal(size=head["kernel"].shape), "f4")
+    head["bias"] += jnp.asarray(rng.normal(size=head["bias"].shape), "f4")
     sums = objectives.generate(config)(own, (part(examples[:3]), part(examples[3:])), None)
-    patches, table = projected(params, examples)
+    tokens = PaLI(MODEL).apply({"params": params}, part(examples)["image"], method="look")
     shown = np.stack([example["patch_words"] for example in examples])
     words = np.unique(shown[shown != UNKNOWN])
+    logits = (tokens @ head["kernel"].T + head["bias"])[..., words]
+    shares = np.asarray(jax.nn.log_softmax(logits))
     total = weights = 0.0
-    for picture, of_picture in zip(patches, shown, strict=True):
-        for patch, ids in zip(picture, of_picture, strict=True):
-            if set(ids) == {UNKNOWN}:
-                continue
-            right, asked = jnp.isin(words, ids)[None], jnp.ones(len(words), bool)
-            loss = losses.word_contrast(
-                patch[None, None], table[words], asked, right, jnp.asarray(0.4)
-            )[0]
+    for own_shares, ids in zip(shares.reshape(-1, len(words)), shown.reshape(-1, 2), strict=True):
+        if set(ids) != {UNKNOWN}:
             weight = objectives.BLANK_WEIGHT if ids[0] == NOTHING else 1.0
-            total, weights = total + weight * float(loss), weights + weight
+            total -= weight * own_shares[np.isin(words, ids)].mean()
+            weights += weight
     np.testing.assert_allclose(sums["patch_loss"], total, rtol=1e-4)
     np.testing.assert_allclose(sums["patch_count"], weights, rtol=1e-6)
 
@@ -244,8 +245,8 @@ def test_a_batch_of_which_nothing_is_known_adds_nothing(params, examples):
     np.testing.assert_array_equal(objectives.minimised(EVERYTHING, sums), plain)
 
 
-def test_a_temperature_is_learned_where_there_is_a_contrast():
+def test_what_an_objective_learns_for_itself():
     assert objectives.auxiliary_params(PLAIN) == {}
-    for name in ("contrast_weight", "patch_weight"):
-        found = objectives.auxiliary_params(dataclasses.replace(PLAIN, **{name: 1.0}))[AUXILIARY]
-        np.testing.assert_allclose(jnp.exp(found["temperature"]), 10, rtol=1e-6)
+    found = objectives.auxiliary_params(EVERYTHING)[AUXILIARY]
+    np.testing.assert_allclose(jnp.exp(found["temperature"]), 10, rtol=1e-6)
+    assert found["patches"]["head"]["kernel"].shape == (40, 8)
