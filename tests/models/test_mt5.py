@@ -380,7 +380,7 @@ def test_cross_attention_equals_hugging_face(theirs, params, batch):
 
 
 def test_weights_that_nobody_asks_for_cost_nothing(params, batch, monkeypatch):
-    """The same program with them and without: nothing is sown, not even while parameters are made."""
+    """The same program with them and without; and none among the variables of a new model."""
     model = MT5(SCANNED)
     args = batch["embedded"], batch["mask"]
 
