@@ -16,7 +16,7 @@ help:
 demo: .venv/.core
 	@$(BIN)/pali demo
 
-test: lint
+test: lint .venv/.browser
 	@$(BIN)/python -m pytest
 
 lint: .venv/.test
@@ -27,6 +27,11 @@ lint: .venv/.test
 format: .venv/.test
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# A test that opens a page is skipped where there is no browser, and says so.
+.venv/.browser: .venv/.test tools/get_browser.py
+	@echo "Fetching a headless Chromium into .venv/browser for the tests of pages: 70 MB, once."
+	@$(BIN)/python tools/get_browser.py && touch $@ || echo "Without a browser of its own; the tests of pages may be skipped."
 
 clean:
 	rm -rf .venv build dist

@@ -4,6 +4,7 @@
 
     an empty question, label or class     refused
     no label, no class                    refused
+    pictures and prompts of other number  refused, unless one of either goes with all of the other
     a label or class given twice          asked once, with a notice
     words in a script without pieces      asked, spelled in bytes or unknown pieces, with a notice
     a prompt longer than any in training  asked whole, with a notice
@@ -70,6 +71,26 @@ def names(given: Iterable[str], what: str) -> list[str]:
         message = f"{what} given more than once are asked once: {_shown(repeated)}"
         warnings.warn(message, Notice, stacklevel=3)
     return list(dict.fromkeys(found))
+
+
+def paired(pictures: int, given: str | Sequence[str]) -> tuple[list[int], list[str]]:
+    """The picture and the prompt of each row; one of either goes with all of the other.
+
+    Raises:
+      ValueError: their numbers differ, and neither is one.
+    """
+    asked = [given] if isinstance(given, str) else list(given)
+    rows = list(range(pictures))
+    if len(rows) == 1:
+        rows *= len(asked)
+    elif len(asked) == 1:
+        asked *= len(rows)
+    if len(rows) != len(asked):
+        raise ValueError(
+            f"{len(rows)} pictures and {len(asked)} prompts: give one prompt for each picture, "
+            "one picture, or one prompt"
+        )
+    return rows, asked
 
 
 def remarks(

@@ -32,7 +32,7 @@ MAX_BATCH = 64
 MAX_LENGTH = 64
 """Longest answer in tokens unless another is asked for; decoding stops where the answers end."""
 
-_SHORTEST_PROMPT = 16  # Prompts are padded to a power of two that is at least this.
+_SHORTEST = 16  # Prompts are padded to a power of two that is at least this.
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,29 @@ class Decoding:
 
 
 class Text(str):
-    """An answer: a plain `str` that also knows how sure the model was."""
+    """An answer: a plain `str` that also knows what was asked, and how sure the model was."""
 
     log_prob: float
     """Sum over the tokens of their log-probability, the end token counted (natural logarithm)."""
-    num_tokens: int
-    """Tokens of the answer, the end token counted."""
+    tokens: tuple[int, ...]
+    """Ids of the answer, the end token counted; the same text may be spelled in other ids too."""
+    prompt: str
+    """What was asked."""
 
-    def __new__(cls, text: str, log_prob: float = 0.0, num_tokens: int = 0):
-        """A string with two more facts."""
+    def __new__(
+        cls, text: str, log_prob: float = 0.0, tokens: Sequence[int] = (), prompt: str = ""
+    ):
+        """A string with three more facts."""
         self = super().__new__(cls, text)
         self.log_prob = log_prob
-        self.num_tokens = num_tokens
+        self.tokens = tuple(tokens)
+        self.prompt = prompt
         return self
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the answer, the end token counted."""
+        return len(self.tokens)
 
 
 def generate(
@@ -113,14 +123,15 @@ def generate(
             max_length,
             params,
             visual[[rows[i] for i in picked]],
-            _pad([encoded[i] for i in picked]),
+            padded([encoded[i] for i in picked]),
             np.uint32(chosen.seed),
             np.array(picked, np.uint32),
         )
         ids, log_probs, lengths = jax.device_get(answers)
         for row in range(count):
-            text = tokenizer.decode(ids[row, : lengths[row]].tolist())
-            texts.append(Text(text, float(log_probs[row]), int(lengths[row])))
+            tokens = ids[row, : lengths[row]].tolist()
+            log_prob = float(log_probs[row])
+            texts.append(Text(tokenizer.decode(tokens), log_prob, tokens, asked[start + row]))
     return texts
 
 
@@ -185,10 +196,10 @@ def _answer(
     )
 
 
-def _pad(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "b s"]:
-    """Prompts as one array, 0 where there is none, its width one of 16, 32, 64 …"""
-    longest = max(_SHORTEST_PROMPT, *(len(row) for row in rows))
-    padded = np.zeros((len(rows), 1 << (longest - 1).bit_length()), np.int32)
+def padded(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "b s"]:
+    """Ids as one array, 0 where there is none, its width one of 16, 32, 64 …"""
+    longest = max(_SHORTEST, *(len(row) for row in rows))
+    filled = np.zeros((len(rows), 1 << (longest - 1).bit_length()), np.int32)
     for row, ids in enumerate(rows):
-        padded[row, : len(ids)] = ids
-    return padded
+        filled[row, : len(ids)] = ids
+    return filled

@@ -6,6 +6,7 @@
                                               --rank, with candidates--> log-likelihoods
     caption, answer, ocr, detect = generate with the prompts of a task (pali/prompts.py)
     classify                     = rank with the labels as candidates
+    explain                      = where the decoder looked for each word of a text
 
 The ViT sees a picture once, however many languages or questions follow. For one picture the verbs
 return one result, for a list of pictures or visual tokens a list; `generate` and `rank` always
@@ -26,7 +27,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from PIL import Image
 
-from pali import asking, compilation_cache, generation, prompts, ranking
+from pali import asking, attention, compilation_cache, generation, prompts, ranking
+from pali.attention import Attention
 from pali.boxes import Box, parse_boxes
 from pali.checkpoints import pretrained
 from pali.config import PaLIConfig
@@ -318,7 +320,7 @@ class Model:
         if not isinstance(max_length, int) or max_length < 1:
             raise ValueError(f"max_length is {max_length!r}; it must be at least 1 token")
         tokens = self.look(images)
-        rows, asked = _paired(len(tokens), prompts)
+        rows, asked = asking.paired(len(tokens), prompts)
         return self._generate(tokens, rows, asked, max_length, decoding)
 
     def rank(
@@ -346,7 +348,7 @@ class Model:
           ValueError: the numbers of pictures, prompts and lists of candidates differ.
         """
         tokens = self.look(images)
-        rows, asked = _paired(len(tokens), prompts)
+        rows, asked = asking.paired(len(tokens), prompts)
         if all(isinstance(candidate, str) for candidate in candidates):
             candidates = [cast("Sequence[str]", candidates)] * len(rows)
         if len(candidates) != len(rows):
@@ -362,6 +364,29 @@ class Model:
             rows,
             asked,
             cast("Sequence[Sequence[str]]", candidates),
+        )
+
+    def explain(self, images: Picture | Pictures, texts: Text | Sequence[Text]) -> list[Attention]:
+        """Where the model looked while it wrote: text i about picture i, or all about one picture.
+
+        >>> captions = model.caption("dog.png", "sw,th")
+        >>> [word.patches.argmax() for word in model.explain("dog.png", captions["sw"])[0].words]
+
+        Args:
+          images: the pictures that the texts are about, or what `look` made of them.
+          texts: what the other methods returned, however it was decoded.
+
+        Returns:
+          For each text how much its tokens and words looked at each patch (pali/attention.py).
+
+        Raises:
+          ImageError: a picture cannot be used.
+          ValueError: a text is not a model's, or the numbers of pictures and texts differ.
+        """
+        tokens = self.look(images)
+        rows, written = asking.paired(len(tokens), texts)
+        return attention.explain(
+            self.config, self.params, self.tokenizer, tokens.array, rows, cast("Any", written)
         )
 
     def look(self, images: Picture | Pictures) -> VisualTokens:
@@ -446,22 +471,6 @@ def _look(
     config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]
 ) -> Float[Array, "b p d_vit"]:
     return cast("Array", PaLI(config).apply({"params": params}, image, method="look"))
-
-
-def _paired(pictures: int, prompts: str | Sequence[str]) -> tuple[list[int], list[str]]:
-    """The picture and the prompt of each row; one of either goes with all of the other."""
-    asked = [prompts] if isinstance(prompts, str) else list(prompts)
-    rows = list(range(pictures))
-    if len(rows) == 1:
-        rows *= len(asked)
-    elif len(asked) == 1:
-        asked *= len(rows)
-    if len(rows) != len(asked):
-        raise ValueError(
-            f"{len(rows)} pictures and {len(asked)} prompts: give one prompt for each picture, "
-            "one picture, or one prompt"
-        )
-    return rows, asked
 
 
 def _labels(names: Sequence[str], scores: Float[np.ndarray, " m"]) -> list[Label]:

@@ -97,6 +97,12 @@ class Tokenizer:
         """The pieces a text is cut into, to look at."""
         return [self._processor.id_to_piece(token) for token in self.encode(text)]
 
+    def piece(self, token: int) -> str:
+        """The piece of an id, "▁" for a space; empty for pad, eos and ids beyond the vocabulary."""
+        if token in (PAD_ID, EOS_ID) or not 0 <= token < self.vocab_size:
+            return ""
+        return self._processor.id_to_piece(token)
+
     def sentinel(self, index: int) -> int:
         """Id of <extra_id_index>; counts down from the last id."""
         if not 0 <= index < NUM_SENTINELS:

@@ -205,11 +205,11 @@ def test_batches_cover_every_row_once_with_little_filler():
 
 
 def test_text_is_a_string_that_survives_pickling():
-    text = Text("mbwa", log_prob=-0.5, num_tokens=2)
+    text = Text("mbwa", log_prob=-0.5, tokens=[7, 1], prompt="a dog")
     copy = pickle.loads(pickle.dumps(text))
     assert copy == "mbwa"
     assert copy.log_prob == -0.5
-    assert copy.num_tokens == 2
+    assert (copy.tokens, copy.num_tokens, copy.prompt) == ((7, 1), 2, "a dog")
     assert f"{text}" == "mbwa"
     assert repr(text) == "'mbwa'"
 

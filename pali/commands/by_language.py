@@ -13,7 +13,9 @@ from pali.commands.rows import Column, Row
 from pali.languages import GROUPS, LANGUAGES, resolve_many
 
 if TYPE_CHECKING:
-    from pali.predict import Model
+    from pali.predict import Model, VisualTokens
+
+AlsoDone = Callable[["Model", Sequence[pictures.Seen], "VisualTokens", Sequence[Any]], None]
 
 LANGUAGE = Column("lang", "language", lambda code: f"{code:<4}{LANGUAGES[code].name}")
 
@@ -35,6 +37,7 @@ def run(
     key: str,
     ask: Callable[[Model], Callable[..., Any]],
     failure: str,
+    also: Callable[[Sequence[pictures.Item]], AlsoDone] | None = None,
 ) -> int:
     """Writes rows {"picture", "lang", `key`, "log_prob"}; 0, or 1 when a picture failed.
 
@@ -43,17 +46,26 @@ def run(
       key: what a row calls the text.
       ask: the method of a model that takes pictures and languages.
       failure: what the failed pictures could not be.
+      also: called with all that was asked for, before anything is done; gives what is called with
+        every batch of pictures, what the ViT saw of them, and their texts by language.
     """
     try:  # A misspelt language should be known before a model is loaded.
         resolve_many(arguments.langs)
     except ValueError as error:
         raise CommandError(str(error)) from None
 
+    items = list(pictures.expand(arguments.pictures))
+    done = also(items) if also else None
+
     def prepare(model: Model) -> pictures.Verb:
         codes = resolve_many(arguments.langs, model.languages or None)
 
         def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
-            for texts in ask(model)([picture.pixels for picture in seen], codes):
+            tokens = model.look([picture.pixels for picture in seen])
+            found = ask(model)(tokens, codes)
+            if done:
+                done(model, seen, tokens, found)
+            for texts in found:
                 yield [
                     {"lang": code, key: str(text), "log_prob": round(text.log_prob, 4)}
                     for code, text in texts.items()
@@ -62,5 +74,4 @@ def run(
         return pictures.Verb(rows, together=max(8, 64 // len(codes)))
 
     columns = (LANGUAGE, Column(key, key), Column("log_prob"))
-    items = list(pictures.expand(arguments.pictures))
     return pictures.run(arguments, items, columns, prepare, failure)

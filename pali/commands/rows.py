@@ -27,8 +27,13 @@ FORMATS = ("table", "jsonl", "csv")
 Row = dict[str, Any]
 
 
-def check_output(path: str | None, overwrite: bool, sources: Iterable[str | bytes] = ()) -> None:
-    """Refuses an output file, before any work is done for it.
+def check_output(
+    path: str | None,
+    overwrite: bool,
+    sources: Iterable[str | bytes] = (),
+    option: str = "--output",
+) -> None:
+    """Refuses a file that an option names for output, before any work is done for it.
 
     Raises:
       CommandError: the file is there already and is not to be replaced, its folder is missing, or
@@ -38,18 +43,18 @@ def check_output(path: str | None, overwrite: bool, sources: Iterable[str | byte
         return
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path) or not path:
-        raise CommandError(f"--output {path!r} is no name for a file")
+        raise CommandError(f"{option} {path!r} is no name for a file")
     if not os.path.isdir(folder):
         raise CommandError(f"{path} cannot be written: there is no folder {folder}")
     if not os.path.lexists(path):
         return
     if not overwrite:
         raise CommandError(
-            f"{path} is there already; give another --output, or --overwrite to replace it"
+            f"{path} is there already; give another {option}, or --overwrite to replace it"
         )
     for source in sources:
         if isinstance(source, str) and os.path.exists(source) and os.path.samefile(source, path):
-            raise CommandError(f"{path} is one of the pictures; give another --output")
+            raise CommandError(f"{path} is one of the pictures; give another {option}")
 
 
 def printable(text: str) -> str:

@@ -160,7 +160,8 @@ def block_stack(
     whose leaves have a leading layer axis outside the block (a cache), or None; `shared` goes to
     every block alike. With `scan`, parameters live under `name` with a leading layer axis L and one
     block is compiled; without, under `name_0`, `name_1`, …; results agree to rounding. `method` is
-    another method of the block than `__call__`, one of the same form; `remat` leaves it alone.
+    another method of the block than `__call__`, one of the same form; `remat` leaves it alone. What
+    blocks sow into "intermediates" is laid out as the parameters are.
     """
     if remat:
         # Inside a scan the loop itself keeps XLA from undoing the recomputation.
@@ -169,7 +170,7 @@ def block_stack(
     def scanned(x: Array, per_layer: Any, *shared: Any) -> Any:
         layers = nn.scan(
             block,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=cast("Any", (0, *(nn.broadcast for _ in shared))),
             length=depth,

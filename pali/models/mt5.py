@@ -9,7 +9,9 @@ logits are not scaled either (arXiv 2010.11934). Parameter names, initialisers a
 dropout are those of T5X (`t5x/examples/t5`), so importing its checkpoints is renaming.
 
 The encoder reads embeddings, not tokens: what is embedded, and what stands before it, is decided
-outside (pali/models/pali.py). The cache is a plain dict that the caller holds and passes.
+outside (pali/models/pali.py). The cache is a plain dict that the caller holds and passes. With
+mutable=["intermediates"] every attention also returns its weights, as "weights" [B N T S] under its
+own name; `cross_attention` gathers those of the decoder over the source.
 
 Einsum letters (pali/types.py): B batch, T queries, S keys, N heads, H head width, D width, F MLP
 width, V vocabulary, L layers. Keys lie as [B N H S] and values as [B N S H], the order in which
@@ -333,8 +335,9 @@ class Attention(nn.Module):
         logits = contract("BTNH,BNHS->BNTS", self._split(self.query(x)), keys, dtype)
         if bias is not None:
             logits = logits + bias
-        weights = self.dropout(jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1))
-        y = contract("BNTS,BNSH->BTNH", weights, values, dtype)
+        weights = jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1)
+        self.sow("intermediates", "weights", weights)  # Nothing, unless that is asked for.
+        y = contract("BNTS,BNSH->BTNH", self.dropout(weights), values, dtype)
         return self.out(y.reshape(*x.shape[:2], -1))
 
     def _split(self, x: Float[Array, "b s J"]) -> Float[Array, "b s N H"]:
@@ -369,6 +372,25 @@ class Head(nn.Module):
         shape = (self.config.width, self.config.vocab_size)
         kernel = self.param("kernel", _fan_in_truncated, shape)
         return project(x, kernel, self.config.dtype)
+
+
+def cross_attention(config: MT5Config, intermediates: Any) -> Float[Array, "L b N t s"]:
+    """The weights with which each layer and head of the decoder read the source, in float32.
+
+    Args:
+      config: the model's.
+      intermediates: what `decode` or `decoder_states` returned of the collection "intermediates"
+        when it was mutable.
+
+    Returns:
+      Softmax weights before dropout: the row of target position t sums to one over the source. It
+      belongs to the query at t, so to the choice of the token that follows the input there.
+    """
+    decoder = intermediates["decoder"]
+    if config.scan:
+        return decoder["layers"]["encoder_decoder_attention"]["weights"][0]
+    layers = (decoder[f"layers_{layer}"] for layer in range(config.decoder_layers))
+    return jnp.stack([layer["encoder_decoder_attention"]["weights"][0] for layer in layers])
 
 
 def dropout(config: MT5Config, deterministic: bool | None = None) -> nn.Dropout:

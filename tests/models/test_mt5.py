@@ -342,3 +342,54 @@ def test_initialisers_are_those_of_t5x():
         assert np.std(flat[name]) == pytest.approx(deviation, rel=sampling_error), name
     one, other = (flat[f"encoder/layers_{i}/mlp/wo/kernel"] for i in (0, 1))
     assert not np.array_equal(one, other)
+
+
+def read_of_source(params, config, encoded, mask, targets):
+    """Cross-attention's weights of a teacher-forced pass, [L b N t s]."""
+
+    @jax.jit
+    def run(params):
+        _, sown = MT5(config).apply(
+            {"params": params}, encoded, mask, targets, method="decode", mutable=["intermediates"]
+        )
+        return mt5.cross_attention(config, sown["intermediates"])
+
+    return run(params)
+
+
+def test_cross_attention_equals_hugging_face(theirs, params, batch):
+    encoded = apply(params, "encode", batch["embedded"], batch["mask"])
+    source = encoded, batch["mask"], batch["targets"]
+    with torch.no_grad():
+        expected = theirs(
+            encoder_outputs=(to_torch(encoded),),
+            attention_mask=to_torch(batch["mask"]),
+            decoder_input_ids=to_torch(batch["targets"]),
+            output_attentions=True,
+        ).cross_attentions
+    expected = np.stack([layer.numpy() for layer in expected])
+    scanned = read_of_source(params, SCANNED, *source)
+    np.testing.assert_allclose(scanned, expected, **LAYER)
+    np.testing.assert_allclose(scanned.sum(-1), 1.0, **LAYER)
+    hidden = np.broadcast_to(~batch["mask"][None, :, None, None], scanned.shape)
+    assert (np.asarray(scanned)[hidden] == 0).all()
+    for scan, remat in ((False, False), (False, True), (True, True)):
+        config = dataclasses.replace(SCANNED, scan=scan, remat=remat)
+        tree = params if scan else merge.unstack_layers(params)
+        np.testing.assert_allclose(read_of_source(tree, config, *source), scanned, **LAYER)
+
+
+def test_weights_that_nobody_asks_for_cost_nothing(params, batch, monkeypatch):
+    """The same program with them and without; and none among the variables of a new model."""
+    model = MT5(SCANNED)
+    args = batch["embedded"], batch["mask"]
+
+    def program():
+        run = functools.partial(model.apply, method="encode")
+        return str(jax.make_jaxpr(run)({"params": params}, *args))
+
+    tokens = jnp.ones((1, 2), jnp.int32)
+    assert set(jax.eval_shape(model.init, jax.random.key(0), tokens, tokens)) == {"params"}
+    before = program()
+    monkeypatch.setattr(mt5.Attention, "sow", lambda *_: None)
+    assert program() == before

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""A web page in which every word of an answer shows the patches that the decoder looked at.
+
+    HEAD, then `picture_section(...)` for each picture, then TAIL: one file that stands alone
+
+Words are radio buttons, and the map of a word lies inside its label: pointing at it, choosing it or
+reaching it with the keyboard lays the map over the picture. This is done by CSS alone. The page has
+no script, and its content security policy allows nothing but the styles and pictures inside it. A
+page that was cut short shows the pictures that it holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from pali.attention import Word
+from pali.languages import LANGUAGES
+
+LONGEST_SIDE = 360
+"""Of a picture on the page, in CSS pixels; its file may have twice as many, for fine screens."""
+
+# From dark to light, as the eye orders them: black, purple, red, orange, pale yellow.
+_STOPS = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
+_LEVELS = 16
+
+HEAD = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>Where the model looked</title>
+<style>
+:root { color-scheme: light dark; font: 16px/1.6 system-ui, sans-serif }
+body { max-width: 70rem; margin: auto; padding: 1rem }
+h2 { overflow-wrap: anywhere }
+.both { position: relative; display: grid; grid-template-columns: var(--w) 1fr; gap: 2rem;
+ align-items: start }
+.picture, .map { display: block; width: var(--w); height: var(--h) }
+.picture { margin-bottom: 2rem }
+/* The maps lie inside the list, but over the picture: they neither scroll with it nor are cut. */
+.words { max-height: max(var(--h), 75vh); overflow-y: auto; padding: .25rem }
+dl { display: grid; grid-template-columns: auto 1fr; gap: .25rem 1rem; margin: .5rem 0 }
+dt { opacity: .75 }
+dd { margin: 0 }
+label { cursor: pointer; margin-inline: 1px; border-bottom: 2px dotted; border-radius: 2px }
+label:hover, label:has(:checked) { background: Highlight; color: HighlightText }
+label:has(:focus-visible) { outline: 2px solid; outline-offset: 2px }
+input { appearance: none; width: 0; height: 0; margin: 0; outline: none }
+.seen { display: none; position: absolute; top: 0; left: 0; width: var(--w); color: CanvasText;
+ pointer-events: none; line-height: 2rem; font-size: .875rem; white-space: nowrap }
+.map { opacity: .7; image-rendering: pixelated }
+:checked ~ .seen, label:hover .seen { display: block }
+.words:has(label:hover) label:not(:hover) .seen { display: none }
+@media (max-width: 45rem) {
+ .both { grid-template-columns: 1fr; gap: 0 }
+ .words { max-height: 45vh }
+}
+</style>
+<h1>Where the model looked</h1>
+<p>Point at a word, or choose one: its map lies over the picture. The lighter a patch, the more of
+the decoder’s cross-attention it had while that word was written (mean over layers and heads); each
+map is scaled to its own lightest patch. Words in scripts without spaces are shown in pieces. This
+tells where the decoder read, not why.</p>
+"""
+
+TAIL = "</html>\n"
+
+
+def picture_section(
+    number: int,
+    name: str,
+    picture: UInt8[np.ndarray, "h w 3"],
+    answers: Mapping[str, Sequence[Word]],
+) -> str:
+    """The part of the page about one picture.
+
+    Args:
+      number: a different one for each section of a page.
+      name: what the picture is called.
+      picture: its pixels, at any size; shown with its own ratio of sides.
+      answers: the words by language code, with maps of the whole picture.
+    """
+    height, width = picture.shape[:2]
+    scale = LONGEST_SIDE / max(height, width)
+    size = f"--w:{max(1, round(width * scale))}px;--h:{max(1, round(height * scale))}px"
+    button = f'<input type="radio" name="p{number}"'
+    lines = "\n".join(
+        f"{_title(code)}{''.join(_word(word, button) for word in words) or '–'}</dd>"
+        for code, words in answers.items()
+    )
+    title = html.escape(name)
+    return f"""<section>
+<h2>{title}</h2>
+<div class="both" style="{size}">
+<img class="picture" alt="{title}" src="{_jpeg(picture)}">
+<div class="words" role="radiogroup" aria-label="Words about {title}">
+<label>{button} checked>the picture alone</label>
+<dl>
+{lines}
+</dl>
+</div>
+</div>
+</section>
+"""
+
+
+def _title(code: str) -> str:
+    name = html.escape(LANGUAGES[code].name)
+    return f'<dt>{name}</dt><dd lang="{html.escape(code)}" dir="auto">'
+
+
+def _word(word: Word, button: str) -> str:
+    side = len(word.patches)
+    row, column = divmod(int(word.patches.argmax()), side)
+    alt = f"most in row {row + 1}, column {column + 1} of {side} by {side} patches"
+    said = f"{word.on_picture:.0%} on the picture, {1 - word.on_picture:.0%} on the prompt"
+    space = " " if word.pieces[0].startswith("\u2581") else ""
+    return (
+        f'{space}<label title="{html.escape(" ".join(word.pieces))}">{button}>'
+        f"{html.escape(word.text)}"
+        f'<span class="seen" lang="en" dir="ltr"><img class="map" alt="{alt}" '
+        f'src="{_map(word.patches)}">{said}</span></label>'
+    )
+
+
+def _map(patches: Float[np.ndarray, "side side"]) -> str:
+    """One pixel for each patch, in 16 colours up to its own highest."""
+    highest = max(float(patches.max()), np.finfo(np.float32).tiny)
+    levels = np.round(patches / highest * (_LEVELS - 1)).astype(np.uint8)
+    image = Image.fromarray(levels).convert("P")
+    image.putpalette(_palette())
+    return _data_uri(image, "png", bits=4, optimize=True)
+
+
+def _palette() -> list[int]:
+    at = np.linspace(0, len(_STOPS) - 1, _LEVELS)
+    channels = [np.interp(at, range(len(_STOPS)), stops) for stops in zip(*_STOPS, strict=True)]
+    return np.stack(channels, axis=-1).round().astype(int).ravel().tolist()
+
+
+def _jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> str:
+    image = Image.fromarray(picture)
+    image.thumbnail((2 * LONGEST_SIDE, 2 * LONGEST_SIDE))
+    return _data_uri(image, "jpeg", quality=85)
+
+
+def _data_uri(image: Image.Image, kind: str, **options: int) -> str:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
