@@ -150,12 +150,14 @@ def _contrast(
 ) -> Sums:
     """The texts are means of the embeddings of their tokens, which PaLI's projection reaches."""
     own, extra = _only_model(params), params[AUXILIARY]
-    pictures = model.apply({"params": own}, seen.pooled, method=lambda m, x: m.projection(x))
+
+    def run(method: Callable[[Any, Any], Any], inputs: Any) -> Any:
+        return model.apply({"params": own}, inputs, method=method)
+
+    pictures = run(lambda pali, x: pali.projection(x), seen.pooled)
     texts = []
     for part in parts:
-        rows = model.apply(
-            {"params": own}, part["decoder_target_tokens"], method=lambda m, x: m.mt5.embed(x)
-        )
+        rows = run(lambda pali, x: pali.mt5.embed(x), part["decoder_target_tokens"])
         words = part["decoder_target_tokens"] > 1  # neither padding nor the end
         texts.append((rows.astype(jnp.float32) * words[..., None]).sum(1))
     loss = losses.sigmoid_contrast(
