@@ -58,7 +58,9 @@ def main(
 
     Args:
       model: a model folder; None is the embedded model.
-      tasks: names of registered tasks or mixtures; of a mixture each task is scored.
+      tasks: names of registered tasks or mixtures; of a mixture each task is scored. "all" is every
+        registered task that answers in text and has a split beside "train", those of your own task
+        files included.
       workdir: where predictions and scores go; they may be there already, from the same model.
       limit: at most so many examples of each split and language, chosen by hash: a smaller limit
         is a part of a larger one, and going on with a larger one keeps what was made.
@@ -76,7 +78,8 @@ def main(
         raise ValueError(f"limit is {limit}; it must be at least 1, or left out for everything")
     folder = Path(pretrained.EMBEDDED if model is None else model)
     loaded = load_model(folder)
-    splits = read_splits(tasks, loaded.config.vit.image_size, limit, task_modules)
+    size = loaded.config.vit.image_size
+    splits = read_splits(tasks, size, loaded.tokenizer, limit, task_modules)
     workdir = Path(workdir)
     claim(workdir, folder, overwrite)
     console = console or Console(stderr=True)
@@ -142,7 +145,8 @@ def predict_block(model: Model, split: Split, block: Sequence[Example]) -> list[
     def tokens(examples: Sequence[Example]) -> VisualTokens:
         return VisualTokens(visual[[row_of[e.image_key] for e in examples]])
 
-    texts = model.generate(tokens(block), [example.prompt for example in block])
+    prompts = [example.prompt for example in block]
+    texts = model.generate(tokens(block), prompts, max_length=split.max_length)
     lines: list[records.Line] = []
     for example, text in zip(block, texts, strict=True):
         line = _question(split, example)
@@ -213,7 +217,8 @@ def see(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _see(config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]) -> Seen:
-    return PaLI(config).apply({"params": params}, image, method=lambda model, x: model.vit(x))
+    seen: Any = PaLI(config).apply({"params": params}, image, method=lambda model, x: model.vit(x))
+    return seen
 
 
 def read_lines(path: Path) -> list[records.Line]:

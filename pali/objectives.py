@@ -166,13 +166,17 @@ WORDS = 512
 def _contrast(
     model: PaLI, params: Params, seen: Seen, labels: Array, parts: Sequence[Batch]
 ) -> Sums:
-    """Patches, as PaLI's projection brings them to the text embeddings, against target words.
+    """Patches, as PaLI's projection brings them to the text embeddings, against names.
 
     Only of rows with a label, whose target names or spells what the picture shows. One thing may be
     in a batch several times, named in several languages: all these names are right for all.
     """
     own, temperature = _only_model(params), params[AUXILIARY]["temperature"]
-    patches = model.apply({"params": own}, seen.tokens, method=lambda m, x: m.projection(x))
+
+    def run(method: Callable[[Any, Any], Any], inputs: Any) -> Any:
+        return model.apply({"params": own}, inputs, method=method)
+
+    patches = run(lambda pali, x: pali.projection(x), seen.tokens)
     longest = max(part["decoder_target_tokens"].shape[1] for part in parts)
     targets = [part["decoder_target_tokens"] for part in parts]
     tokens = jnp.concatenate([jnp.pad(t, ((0, 0), (0, longest - t.shape[1]))) for t in targets])
@@ -182,7 +186,7 @@ def _contrast(
     in_text = (tokens[:, :, None] == words).any(1) & (words > 0)
     same = (labels[:, None] == labels) & known
     right = same.astype(jnp.float32) @ in_text.astype(jnp.float32) > 0
-    vectors = model.apply({"params": own}, words, method=lambda m, x: m.mt5.embed(x))
+    vectors = run(lambda pali, x: pali.mt5.embed(x), words)
     loss = losses.word_contrast(patches, vectors, words > 0, right, temperature)
     return {"contrast_loss": loss.sum(), "contrast_count": right.any(-1).sum()}
 

@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pali.data.benchmarks import BENCHMARKS
+from pali import summary
+from pali.data.benchmarks import BENCHMARKS, Benchmark
 from pali.languages import LANGUAGES
 from pali.metrics.records import Line, Record
 
@@ -22,37 +23,30 @@ COLUMNS = (
     *("split", "metric", "model", "95 %", "baseline", "lead"),
     *("majority", "shuffled", "chance", "n"),
 )
-NAMES = {
-    ("exact_match", "nfkc-space"): "exact match",
-    ("chrf", "chrF2|nc:6|nw:0|space:no|nfkc"): "chrF",
-    ("cer", "levenshtein|nfkc|spaces"): "character errors",
-    ("cer_no_spaces", "levenshtein|nfkc|no-spaces"): "character errors, no spaces",
-    ("recall", "iou-0.5-greedy"): "box recall",
-    ("precision", "iou-0.5-greedy"): "box precision",
-    ("unparsed", "iou-0.5-greedy"): "unparsed answers",
-    ("right_script", "most-letters"): "right script",
-    ("choice", "sum-minus-prior"): "choice, less prior",
-    ("choice", "sum"): "choice, plain",
-    ("vit_top_1", "argmax"): "ViT top-1",
-}
+_BY_LANGUAGE = "{} by language (model)"
 EXAMPLES = 24
 """Predictions that the report shows, drawn by hash."""
 
 _NOTES = """\
 Macro averages over languages, 0 to 100; 95 % intervals by bootstrap over what the pictures show.
 
-- **baseline**: {baseline}. **lead**: model minus baseline, interval from paired draws.
+- **baseline**: what the ViT's own classifier answers. **lead**: model minus baseline, interval from
+  paired draws.
 - **majority**: the one answer that is most often right, given to all pictures of a language.
 - **shuffled**: the model's own answers to other pictures of the same split and language.
 - **exact match** (`nfkc-space`): equal to a reference after NFKC and single spaces; case counts.
 - **chrF** (`chrF2|nc:6|nw:0|space:no|nfkc`): corpus chrF of each language, as sacrebleu.
 - **character errors** (`levenshtein|nfkc`): edits per character of the reference, summed over each
-  language; lower is better.
+  language; lower is better (↓).
+- **box recall**, **box precision** (`iou-0.5-greedy`): shares of the objects found and of the boxes
+  that found one, at an overlap of half or more. **unparsed answers**: those with a piece that is no
+  box; lower is better (↓).
 - **right script** (`most-letters`): most letters belong to the language's script.
-- **choice**: the right one among the answers to up to {choices} pictures of the same split and
-  language, drawn by hash, by log-likelihood. **less prior** (`sum-minus-prior`, the headline): less
-  the candidate's mean over the other pictures, so that a name which is likely whatever the picture
-  shows gains nothing; **plain** (`sum`): as it is, summed over the tokens. Ties share the point.
+- **choice**: the right one among the answers to several pictures of the same split and language,
+  drawn by hash, by log-likelihood; **chance** is what a guess earns. **less prior**
+  (`sum-minus-prior`, the headline): less the candidate's mean over the other pictures, so that a
+  name which is likely whatever the picture shows gains nothing; **plain** (`sum`): as it is, summed
+  over the tokens. Ties share the point.
 - **ViT top-1**: accuracy of the ViT's own classifier on these pictures.
 """
 
@@ -69,7 +63,7 @@ def rows(scores: Sequence[Record]) -> list[list[str]]:
         result.append(
             [
                 split,
-                NAMES.get((metric, variant), metric),
+                summary.name(metric, variant),
                 _number(systems.get("model")),
                 _interval(systems.get("model")),
                 _number(systems.get("baseline")),
@@ -84,19 +78,38 @@ def rows(scores: Sequence[Record]) -> list[list[str]]:
 
 
 def show(results: dict[str, Any], console: Console) -> None:
-    """Prints the table of every benchmark, without the intervals, for 80 columns."""
-    for name, scores in _by_benchmark(results["scores"]).items():
-        title = f"{name}, {_about(scores)}"
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-        table.pad_edge = False
-        shown = [i for i, column in enumerate(COLUMNS) if column not in ("95 %", "lead")]
-        for i in shown:
-            table.add_column(COLUMNS[i], justify="left" if i < 2 else "right", no_wrap=True)
-        last = None
-        for row in rows(scores):
-            table.add_row("" if row[0] == last else row[0], *(row[i] for i in shown[1:]))
-            last = row[0]
-        console.print(table)
+    """Prints all scores of one task, or the summary of several, for 80 columns."""
+    scores = results["scores"]
+    benchmarks = _by_benchmark(scores)
+    if len(benchmarks) == 1:
+        console.print(_table(*benchmarks.items()))
+    else:
+        for line in summary.lines(scores):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for text, languages in summary.reached(scores):
+        more = "; report.md lists them" if languages else ""
+        console.print(f"{text}{more}", markup=False, highlight=False)
+
+
+def _table(benchmark: tuple[str, Sequence[Record]]) -> Table:
+    """Without the intervals, and without columns that would be empty."""
+    name, scores = benchmark
+    title = f"{name}, {_about(scores)}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.pad_edge = False
+    body = rows(scores)
+    shown = [
+        i
+        for i, column in enumerate(COLUMNS)
+        if column not in ("95 %", "lead") and any(row[i] for row in body)
+    ]
+    for i in shown:
+        table.add_column(COLUMNS[i], justify="left" if i < 2 else "right", no_wrap=True)
+    last = None
+    for row in body:
+        table.add_row("" if row[0] == last else row[0], *(row[i] for i in shown[1:]))
+        last = row[0]
+    return table
 
 
 def markdown(results: dict[str, Any], lines: Sequence[Line]) -> str:
@@ -108,21 +121,53 @@ def markdown(results: dict[str, Any], lines: Sequence[Line]) -> str:
         f"Model `{model['folder']}` (fingerprint `{model['fingerprint']}`), pali "
         f"{results['pali']}{limited}. Every score with its per-language values: metrics.json.",
     ]
-    for name, scores in _by_benchmark(results["scores"]).items():
+    benchmarks = _by_benchmark(results["scores"])
+    parts += ["## Summary", _summary_table(results["scores"]), *_reached(results["scores"])]
+    for name, scores in benchmarks.items():
         benchmark = BENCHMARKS.get(name)
-        parts += [f"## {name}", _about(scores) + "."]
+        parts += [f"## {name}", _about(scores) + _asked(benchmark) + "."]
         parts.append(_markdown_table(COLUMNS, rows(scores)))
         known = benchmark.splits if benchmark else {}
         splits = [s for s in dict.fromkeys(record["split"] for record in scores) if s in known]
         if splits:
             parts.append("\n".join(f"- `{split}`: {known[split]}" for split in splits))
-        baseline = benchmark.baseline.name if benchmark and benchmark.baseline else "none"
-        choices = benchmark.choices if benchmark else 0
-        parts.append(_NOTES.format(baseline=baseline, choices=choices).rstrip())
-        parts += ["### By language (model)", _language_table(scores)]
+        parts += [f"### {_BY_LANGUAGE.format(name)}", _language_table(scores)]
         own = [line for line in lines if line["task"] == name]
         parts += ["### Predictions, drawn by hash", _examples(own)]
+    parts += ["## What the numbers mean", _NOTES.rstrip()]
     return "\n\n".join(parts) + "\n"
+
+
+def _summary_table(scores: Sequence[Record]) -> str:
+    """Each task leads to its section, its number of languages to the scores of each of them."""
+    body = []
+    for task, *cells, languages in summary.rows(scores):
+        by_language = _anchor(_BY_LANGUAGE.format(task))
+        body.append(
+            [f"[{task}](#{_anchor(task)})", *cells, f"[{languages}](#{by_language})"],
+        )
+    return _markdown_table(summary.COLUMNS, body)
+
+
+def _reached(scores: Sequence[Record]) -> list[str]:
+    return [
+        f"{text}{': ' if languages else ''}{', '.join(languages)}."
+        for text, languages in summary.reached(scores)
+    ]
+
+
+def _anchor(heading: str) -> str:
+    """What Markdown's readers call a heading."""
+    kept = "".join(c for c in heading.lower() if c.isalnum() or c in "_- ")
+    return kept.replace(" ", "-")
+
+
+def _asked(benchmark: Benchmark | None) -> str:
+    """What the model is compared with beyond the controls of every task."""
+    if benchmark is None:
+        return ""
+    text = f"; baseline: {benchmark.baseline.name}" if benchmark.baseline else ""
+    return text + (f"; up to {benchmark.choices} choices" if benchmark.choices else "")
 
 
 def _by_benchmark(scores: Iterable[Record]) -> dict[str, list[Record]]:
@@ -140,7 +185,7 @@ def _about(scores: Sequence[Record]) -> str:
 
 def _language_table(scores: Sequence[Record]) -> str:
     kept = [r for r in scores if r["system"] == "model" and r["variant"] != "sum"]
-    header = [f"{r['split']}: {NAMES.get((r['metric'], r['variant']), r['metric'])}" for r in kept]
+    header = [f"{r['split']}: {summary.name(r['metric'], r['variant'])}" for r in kept]
     languages = sorted({lang for record in kept for lang in record["per_language"]})
     body = []
     for lang in languages:

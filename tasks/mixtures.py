@@ -7,6 +7,9 @@ words of a language in more than one picture; group and subgroup ask about what 
 English is drawn more often than any other language: with all 36 alike, the decoder learnt every
 language's list of names for a long time before it began to look at the picture, whereas one
 frequent language soon ties pictures to words, and the others then only have to learn the words.
+
+`pali_demo` has every task of the demo corpus that answers in text: captions and reading most of the
+time, because they are asked in many languages and scripts, then boxes, flags and scenes.
 """
 
 import seqio

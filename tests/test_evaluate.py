@@ -4,6 +4,7 @@
 
 import io
 import json
+import re
 import shutil
 import textwrap
 
@@ -18,6 +19,8 @@ from pali.checkpoints import pretrained
 from pali.config import MT5Config, PaLIConfig, ViTConfig
 from pali.data import benchmarks
 from pali.data.demo_corpus import load_corpus
+from pali.data.evaluation import read_splits
+from pali.generation import MAX_LENGTH
 from pali.tokenizer import Tokenizer
 
 TASK = """
@@ -28,6 +31,7 @@ from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
 from pali.data.seqio_bridge import RecordSource, pali_features, per_example
 from pali.data.sources import DemoTexts
 from pali.metrics.chrf import chrf
+from pali.metrics.error_rates import cer
 from pali.metrics.exact_match import exact_match
 
 def interrupted(example):
@@ -57,6 +61,17 @@ seqio.TaskRegistry.add(
     ],
     output_features=pali_features({tokenizer!r}),
     metric_fns=[exact_match, chrf],
+    shuffle_buffer_size=None,
+)
+
+seqio.TaskRegistry.add(
+    "three_languages_read",
+    source=RecordSource({{"validation": DemoTexts("validation", ("en", "hi", "sw"), 2)}}),
+    preprocessors=[
+        per_example(RenderPicture(72), TextToText("ocr", "name"), Tokenize({tokenizer!r}))
+    ],
+    output_features=pali_features({tokenizer!r}),
+    metric_fns=[cer, exact_match],
     shuffle_buffer_size=None,
 )
 """
@@ -107,7 +122,7 @@ def benchmark():
 @pytest.fixture(scope="module")
 def run(model, task_file):
     def run(workdir, **changed):
-        console = Console(file=io.StringIO(), width=160)
+        console = Console(file=io.StringIO(), width=changed.pop("width", 160))
         arguments = {"limit": LIMIT, "task_modules": [task_file], "console": console} | changed
         model_ = arguments.pop("model", model)
         tasks = arguments.pop("tasks", ["three_languages"])
@@ -157,15 +172,36 @@ def test_the_training_split_is_left_out(finished):
     }
 
 
-def test_predictions_are_what_the_model_writes(finished, model):
+def test_predictions_are_what_the_model_writes(finished, model, task_file):
     import pali
     from pali.data.rendering import render
 
     loaded = pali.load(model)
-    for line in lines_of(finished[0])[::7]:
+    splits = read_splits(["three_languages"], 32, loaded.tokenizer, task_modules=[task_file])
+    lengths = {split.name: split.max_length for split in splits}
+    assert max(lengths.values()) > MAX_LENGTH, "names spelled in bytes are long"
+    lines = lines_of(finished[0])
+    for line in lines[::7]:
         art, code, view = line["image_key"].split("/")
-        caption = loaded.caption(render(art, code, int(view), 32), [line["lang"]])
-        assert caption[line["lang"]] == line["prediction"]
+        picture = render(art, code, int(view), 32)
+        (text,) = loaded.generate(picture, line["prompt"], max_length=lengths[line["split"]])
+        assert (text, text.num_tokens) == (line["prediction"], line["num_tokens"])
+    # Random weights seldom end: they write as much as they may.
+    for split, length in lengths.items():
+        assert max(line["num_tokens"] for line in lines if line["split"] == split) == length
+
+
+def test_answers_may_be_twice_as_long_as_any_reference():
+    tokenizer = Tokenizer(pretrained.EMBEDDED / pretrained.TOKENIZER)
+    for task, least in (("demo_detection", 128), ("demo_vqg", 128), ("demo_vqa_colour", 64)):
+        splits = read_splits([task], 32, tokenizer)
+        limited = read_splits([task], 32, tokenizer, limit=1)
+        assert [s.max_length for s in limited] == [s.max_length for s in splits]
+        for split in splits:
+            references = [text for example in split.examples for text in example.references]
+            longest = max(len(tokenizer.encode(text)) + 1 for text in references)
+            assert least <= 2 * longest <= split.max_length or split.max_length == least
+            assert split.max_length < 4 * longest or split.max_length == MAX_LENGTH
 
 
 def test_the_files_hold_what_is_returned(finished):
@@ -249,6 +285,85 @@ def test_the_report_and_the_terminal_show_the_scores(finished):
     ):
         assert text in report
     assert evaluate.fingerprint(pretrained.Path(results["model"]["folder"])) in report
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, run):
+    """A run of two tasks, on a terminal of 80 columns."""
+    workdir = tmp_path_factory.mktemp("both")
+    tasks = ["three_languages", "three_languages_read"]
+    results, printed = run(workdir, tasks=tasks, limit=3, width=80)
+    return workdir, results, printed
+
+
+def test_of_several_tasks_one_table_is_shown(both):
+    _, results, printed = both
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 80
+    found = {
+        (r["benchmark"], r["split"], r["metric"], r["variant"], r["system"]): r
+        for r in results["scores"]
+    }
+    captions = [("validation", 9), ("held_out_pairs", 9), ("never_seen", 9)]
+    exact, chosen = ("exact_match", "nfkc-space"), ("choice", "sum-minus-prior")
+    expected = [("three_languages",)]
+    for split, n in captions:
+        key = ("three_languages", split)
+        systems = (found[(*key, *exact, s)] for s in ("model", "majority", "shuffled"))
+        numbers = [f"{record['score']:.1f}" for record in systems]
+        expected.append((split, "exact", "match", *numbers, str(n), "3"))
+        record = found[(*key, *chosen, "model")]
+        shuffled = found[(*key, *chosen, "shuffled")]
+        numbers = [f"{r['score']:.1f}" for r in (record, shuffled)]
+        chance = f"{record['chance']:.1f}"
+        # Up to five choose, whatever the limit: as many as are there.
+        expected.append(("choice,", "less", "prior", *numbers, chance, str(record["n"]), "3"))
+    key = ("three_languages_read", "validation", "cer", "levenshtein|nfkc|spaces")
+    rates = [found[(*key, s)]["score"] for s in ("model", "shuffled")]
+    # Random weights ramble: without a decimal the rates fit.
+    numbers = [f"{rate:.1f}" if rate < 1000 else f"{rate:.0f}" for rate in rates]
+    expected += [
+        ("three_languages_read",),
+        ("validation", "↓", "character", "errors", *numbers, "9", "3"),
+        ("↓", "lower", "is", "better"),
+    ]
+    start = lines.index("three_languages")
+    assert [tuple(line.split()) for line in lines[start:]] == expected
+
+
+def test_the_summary_leads_to_every_section_of_the_report(both):
+    report = (both[0] / "report.md").read_text()
+    summary = report.index("## Summary")
+    assert summary < report.index("## three_languages\n")
+    headings = re.findall(r"^#+ (.*)$", report, re.M)
+    # As GitHub makes anchors: lower case, punctuation left out, hyphens for spaces.
+    anchors = [re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings]
+    links = set(re.findall(r"\]\(#([^)]*)\)", report))
+    assert len(links) == 4
+    assert all(anchors.count(link) == 1 for link in links), (links, anchors)
+    assert report.count("| en English |") == 2
+    for record in both[1]["scores"]:
+        if record["system"] == "model" and record["variant"] != "sum":
+            assert all(f"{value:.1f}" in report for value in record["per_language"].values())
+
+
+def test_all_are_the_tasks_that_answer_in_text(run, tmp_path, monkeypatch, task_file):
+    from pali.data import seqio_bridge
+
+    names = seqio_bridge.answering_tasks([task_file])
+    assert {"three_languages", "three_languages_read", "demo_captions", "demo_ocr"} <= set(names)
+    assert "demo_concepts" not in names
+    asked = []
+
+    def two_of_them(modules):
+        asked.append(modules)
+        return ["three_languages", "three_languages_read"]
+
+    monkeypatch.setattr(seqio_bridge, "answering_tasks", two_of_them)
+    results, _ = run(tmp_path, tasks=["all", "three_languages"], limit=1)
+    assert asked == [(task_file,)]
+    names = [record["benchmark"] for record in results["scores"]]
+    assert list(dict.fromkeys(names)) == ["three_languages", "three_languages_read"]
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(finished, run, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ LAYERS = [
     ["optim", "checkpoints", "generation", "ranking", "attention", "attention_page"],
     ["data", "tasks"],
     ["objectives"],
-    ["train", "evaluate", "predict", "report"],
+    ["train", "evaluate", "predict", "report", "summary"],
     ["cli", "commands", "__init__", "__main__"],
 ]
 LAYER = {room: i for i, row in enumerate(LAYERS) for room in row}

@@ -138,6 +138,18 @@ def test_muon_orthogonalises_every_hidden_matrix_and_nothing_else(params):
         np.testing.assert_allclose(steps, steps.max(), rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_single_numbers_are_adams_and_do_not_decay(name):
+    """What an objective learns beside the model: a temperature, a bias."""
+    params = {"auxiliary": {"temperature": jnp.asarray(2.0), "bias": jnp.asarray(-10.0)}}
+    config = OptimConfig(name, 0.01, warmup_steps=0, clip_norm=1e9, weight_decay=0.5)
+    update = optim.optimizer(config, 10)
+    grads = {"auxiliary": {"temperature": jnp.asarray(3.0), "bias": jnp.asarray(-0.2)}}
+    step, _ = update.update(grads, update.init(params), params)
+    np.testing.assert_allclose(step["auxiliary"]["temperature"], -0.01, rtol=1e-4)
+    np.testing.assert_allclose(step["auxiliary"]["bias"], 0.01, rtol=1e-4)
+
+
 def test_schedules_warm_up_to_the_peak_and_decay():
     at = {
         name: optim.schedule(

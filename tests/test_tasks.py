@@ -14,7 +14,15 @@ from pali.checkpoints.pretrained import EMBEDDED, load_model
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
 from pali.data.demo_corpus import load_corpus
 from pali.data.inputs import prompts_of
-from pali.data.pipeline import Mixture, Task, apply, batch_dataset, mixture_dataset
+from pali.data.pipeline import (
+    MAX_RECORDS,
+    Mixture,
+    Task,
+    apply,
+    batch_dataset,
+    mixture_dataset,
+    replace_image_function,
+)
 from pali.data.sources import SPLITS
 from pali.data.text_sources import FLAG_SPLITS, OCR_SPLITS
 from pali.languages import XM3600, resolve
@@ -43,8 +51,18 @@ GENERATING = {
         "Generate the alt_text in EN at 0:",
         "India",
     ),
+    "demo_vqa_flag": (
+        "demo_flags",
+        {"code": "IN", "lang": "en"},
+        "Answer in EN: Whose flag is this?",
+        "India",
+    ),
 }
-SPLITS_OF = {"demo_ocr": OCR_SPLITS, "demo_flags": FLAG_SPLITS}
+SPLITS_OF = {
+    "demo_ocr": OCR_SPLITS,
+    "demo_flags": FLAG_SPLITS,
+    "demo_vqa_flag": [split for split in FLAG_SPLITS if split != "held_out_pairs"],
+}
 IN_MIXTURE = set(GENERATING) - set(SPLITS_OF)
 """What the mixture of stage 2 is made of."""
 GENERATING["demo_split_captions"] = (
@@ -110,13 +128,17 @@ def test_generating_tasks_ask_and_answer(name):
         assert (answer or record["text"]) in answers
 
 
+LONG_PROMPTS = {"demo_split_captions": 64, "demo_vqa_flag": 32}
+"""Others fit the 16 tokens of the config."""
+
+
 @pytest.mark.parametrize(
     ("name", "split"), [(n, split) for n in GENERATING for split in SPLITS_OF.get(n, SPLITS)]
 )
 def test_every_split_has_records_and_its_texts_fit_the_lengths_of_the_config(name, split):
     task = one(name, split)
     assert len(task.source) > 0
-    longest = 64 if name == "demo_split_captions" else 16
+    longest = LONG_PROMPTS.get(name, 16)
     convert = EncoderDecoderFeatures(longest, 24, SIZE)
     for index in np.linspace(0, len(task.source) - 1, 7).astype(int):
         example = apply(task.functions, task.source[int(index)])
@@ -170,6 +192,39 @@ def test_the_mixture_of_stage_2_makes_batches():
     assert batch["image"].shape == (16, SIZE, SIZE, 3)
     assert batch["image_mask"].all()
     assert (batch["decoder_loss_weights"].sum(axis=1) > 1).all()
+
+
+def test_the_mixture_of_everything_holds_every_generating_task_once():
+    mixture = read_mixture("pali_demo")
+    names = [task.name for task, _ in mixture]
+    assert sorted(names) == sorted({*GENERATING, *SCENES})
+    assert all(rate > 0 for _, rate in mixture)
+    splits = registered().tasks
+    assert all(set(splits[name]) > {"train"} for name in names), "each can be evaluated"
+
+
+@pytest.mark.parametrize("name", [*GENERATING, *SCENES, *CLASSIFYING])
+def test_the_training_split_can_be_shuffled(name):
+    task = one(name)
+    assert 0 < len(task.source) <= MAX_RECORDS
+    without_pictures = replace_image_function([(task, 1.0)], lambda example: example)
+    examples = mixture_dataset(without_pictures, seed=0)
+    # Different ones, from all over the source.
+    keys = {examples[i]["image_key"] for i in range(20)}
+    assert len(keys) > 15
+
+
+def test_flags_are_asked_about_in_the_languages_of_crossmodal_3600_and_answered_in_english():
+    task = one("demo_vqa_flag", "validation")
+    asked = {task.source[i]["lang"] for i in range(len(task.source))}
+    assert asked == {resolve(code) for code in XM3600}
+    tokenizer = Tokenizer(pali.tasks.DEMO_TOKENIZER)
+    records = (task.source[i] for i in range(len(task.source)))
+    record = next(r for r in records if (r["code"], r["lang"]) == ("IN", "th"))
+    example = apply(task.functions, record)
+    prompt = tokenizer.decode(example["inputs"].tolist())
+    assert prompt.startswith("Answer in EN: นี่คือธงของประเทศใด")
+    assert tokenizer.decode(example["targets"].tolist()) == "India"
 
 
 def test_stage_1_makes_batches_of_all_the_classes():

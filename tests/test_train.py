@@ -232,7 +232,7 @@ def everything(config, records):
         data=dataclasses.replace(
             config.data, records=str(records / "two"), targets_length=40, short=((16, 16),)
         ),
-        optim=OptimConfig(name="muon", warmup_steps=2),
+        optim=OptimConfig(warmup_steps=2),
         class_weight=0.5,
         contrast_weight=0.2,
         patch_weight=0.1,

@@ -11,10 +11,12 @@ from pali.commands import CommandError, import_seqio_bridge, missing_extra
 
 SUMMARY = """Predictions and scores of a model on tasks.
 
-The workdir then holds predictions.jsonl, metrics.json and report.md. After an interruption the same
-command goes on."""
+The workdir then holds predictions.jsonl, metrics.json and report.md. Of several tasks one table of
+their main metrics is shown, and report.md has the rest. After an interruption the same command goes
+on."""
 
 EXAMPLE = """examples:
+  pali evaluate --tasks all --limit 10 --workdir runs/all
   pali evaluate --tasks demo_captions --limit 20
   pali evaluate --model runs/demo/model --tasks demo_captions --workdir runs/demo/scores"""
 
@@ -25,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="FOLDER", help="a model folder (default: the embedded one)"
     )
     parser.add_argument(
-        "--tasks", required=True, metavar="A,B", help="tasks or mixtures; `pali tasks` lists them"
+        "--tasks",
+        required=True,
+        metavar="A,B",
+        help="tasks or mixtures, `pali tasks` lists them; all: every task that answers in text and "
+        "has a split beside train, those of --module included",
     )
     parser.add_argument("--workdir", default="runs/evaluate", help="default: %(default)s")
     parser.add_argument(

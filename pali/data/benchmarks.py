@@ -99,9 +99,10 @@ BENCHMARKS = {
     "demo_flags": Benchmark(group="code", choices=20, splits=FLAG_SPLITS),
     "demo_vqa_flag": Benchmark(group="code", splits=FLAG_SPLITS, english=True),
     "demo_split_captions": Benchmark(group="code"),
-    "demo_vqg": Benchmark(splits=SCENE_SPLITS),
+    # Version 2: answers were cut at 64 tokens before.
+    "demo_vqg": Benchmark(version="2", splits=SCENE_SPLITS),
     **{f"demo_vqa_{kind}": _SCENES for kind in KINDS},
     **{f"demo_{form}": _SCENES for form in FORMS if form != "detect"},
-    "demo_detection": _SCENES,
+    "demo_detection": Benchmark(version="2", splits=SCENE_SPLITS, english=True),  # likewise
 }
 """By the name of the task."""

@@ -19,8 +19,13 @@ import numpy as np
 from pali.data import pipeline
 from pali.data.benchmarks import BENCHMARKS, Benchmark
 from pali.data.preprocessors import Tokenize
+from pali.generation import MAX_LENGTH
 from pali.image import resize
 from pali.metrics.exact_match import as_references, normalise
+from pali.tokenizer import Tokenizer
+
+ALL = "all"
+"""Stands for every registered task that answers in text and has a split to evaluate."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,9 @@ class Split:
     metric_fns: tuple[Callable[..., dict[str, float]], ...]
     """What the task file names."""
     benchmark: Benchmark
+    max_length: int
+    """Tokens at which an answer is cut: enough for what is twice as long as any reference of the
+    split, whatever part of it is evaluated."""
 
     def picture(self, example: Example) -> np.ndarray:
         """u8[image_size image_size 3]."""
@@ -70,25 +78,33 @@ class Split:
 def read_splits(
     tasks: Iterable[str],
     image_size: int,
+    tokenizer: Tokenizer,
     limit: int | None = None,
     task_modules: Iterable[str] = (),
 ) -> list[Split]:
     """The splits to evaluate, with the prompt and the references of every example.
 
+    Args:
+      tasks: names of tasks or mixtures; ALL is every task that answers in text.
+      image_size, tokenizer: the model's.
+      limit: at most so many examples of each split and language.
+      task_modules: your own task files.
+
     Raises:
       ValueError: a task is unknown, has no split but "train", or no picture or text.
       ModuleNotFoundError: SeqIO is not installed.
     """
-    from pali.data.seqio_bridge import read_evaluation
+    from pali.data.seqio_bridge import answering_tasks, read_evaluation
 
     modules = tuple(task_modules)
-    found = [task for name in tasks for task in read_evaluation(name, modules)]
+    names = [n for name in tasks for n in (answering_tasks(modules) if name == ALL else [name])]
+    found = [task for name in names for task in read_evaluation(name, modules)]
     if not found:
         raise ValueError("no task to evaluate; name at least one, as in --tasks demo_captions")
     splits = []
     for task in {task.name: task for task in found}.values():
         for name, part in task.splits.items():
-            splits.append(_read_split(name, part, task.metric_fns, image_size, limit))
+            splits.append(_read_split(name, part, task.metric_fns, image_size, tokenizer, limit))
     return splits
 
 
@@ -97,6 +113,7 @@ def _read_split(
     task: pipeline.Task,
     metric_fns: tuple[Callable[..., dict[str, float]], ...],
     image_size: int,
+    tokenizer: Tokenizer,
     limit: int | None,
 ) -> Split:
     benchmark = BENCHMARKS.get(task.name, Benchmark())
@@ -123,8 +140,23 @@ def _read_split(
     choices = {lang: _choices(rows, benchmark.choices) for lang, rows in by_language.items()}
     kept = [example for rows in by_language.values() for example in rows[:limit]]
     return Split(
-        task.name, name, kept, choices, functions, image_size, tuple(metric_fns), benchmark
+        task.name,
+        name,
+        kept,
+        choices,
+        functions,
+        image_size,
+        tuple(metric_fns),
+        benchmark,
+        _max_length(examples, tokenizer),
     )
+
+
+def _max_length(examples: Sequence[Example], tokenizer: Tokenizer) -> int:
+    """A power of two, so that few programs are compiled."""
+    references = {text for example in examples for text in example.references}
+    longest = 1 + max(len(tokenizer.encode(text)) for text in references)  # and the end of text
+    return max(MAX_LENGTH, 1 << (2 * longest - 1).bit_length())
 
 
 def _example(id: str, example: dict, record: dict, benchmark: Benchmark) -> Example:

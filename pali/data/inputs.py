@@ -17,6 +17,7 @@ from typing import Any
 
 import grain
 import jax
+from jaxtyping import Array
 
 from pali import optim
 from pali.checkpoints import merge
@@ -221,7 +222,12 @@ def _check_size(mixture: pipeline.Mixture, size: int, folder: str) -> None:
 
 def _from_cache(folder: Path, mixture: pipeline.Mixture, config: ViTConfig, params: Params) -> Any:
     """The mixture with visual tokens instead of pictures, made by the ViT beforehand."""
-    encode = jax.jit(lambda image: ViT(config).apply({"params": params}, image).tokens)
+
+    @jax.jit
+    def encode(image: Array) -> Array:
+        seen: Any = ViT(config).apply({"params": params}, image)
+        return seen.tokens
+
     makers = {
         repr(f) for task, _ in mixture for f in task.functions if getattr(f, "makes_image", False)
     }

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation in one table: a row for each task and split, with the task's main metric.
+
+In:  score records (pali/metrics/records.py).
+Out: rows for the top of report.md, and the same within 80 columns for a terminal.
+
+The main metric is the one that the task file names first. A task that is also asked to choose has a
+second row for that, because the choice alone says what a guess would have scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pali.languages import LANGUAGES
+from pali.metrics.records import Record
+
+NAMES = {
+    ("exact_match", "nfkc-space"): "exact match",
+    ("chrf", "chrF2|nc:6|nw:0|space:no|nfkc"): "chrF",
+    ("cer", "levenshtein|nfkc|spaces"): "character errors",
+    ("cer_no_spaces", "levenshtein|nfkc|no-spaces"): "character errors, no spaces",
+    ("recall", "iou-0.5-greedy"): "box recall",
+    ("precision", "iou-0.5-greedy"): "box precision",
+    ("unparsed", "iou-0.5-greedy"): "unparsed answers",
+    ("right_script", "most-letters"): "right script",
+    ("choice", "sum-minus-prior"): "choice, less prior",
+    ("choice", "sum"): "choice, plain",
+    ("vit_top_1", "argmax"): "ViT top-1",
+}
+LOWER = ("cer", "cer_no_spaces", "unparsed")
+"""Metrics of which less is better."""
+
+CHOICE = ("choice", "sum-minus-prior")
+LOWER_NOTE = "↓ lower is better"
+
+SYSTEMS = ("model", "majority", "shuffled")
+COLUMNS = ("task", "split", "metric", *SYSTEMS, "chance", "n", "languages")
+
+
+class Threshold(NamedTuple):
+    """A score from which a language counts as one that the model can do."""
+
+    task: str
+    split: str
+    metric: str
+    score: float
+
+
+THRESHOLDS = (
+    Threshold("demo_captions", "validation", "exact_match", 30.0),
+    Threshold("demo_ocr", "validation", "cer", 30.0),
+    Threshold("demo_ocr", "unseen_strings", "cer", 30.0),
+)
+
+
+def name(metric: str, variant: str) -> str:
+    """A metric in words, after an arrow where less is better."""
+    return "↓ " * (metric in LOWER) + NAMES.get((metric, variant), metric)
+
+
+def rows(scores: Sequence[Record]) -> list[list[str]]:
+    """Cells of COLUMNS."""
+    result = []
+    for (task, split), own in _by_split(scores).items():
+        measured = [_variant(r) for r in own if r["system"] == "model"]
+        chosen = [variant for variant in measured if variant == CHOICE]
+        for variant in dict.fromkeys([*measured[:1], *chosen]):
+            systems = {r["system"]: r for r in own if _variant(r) == variant}
+            model = systems["model"]
+            cells = [_number(systems[s]["score"]) if s in systems else "" for s in SYSTEMS]
+            chance = f"{model['chance']:.1f}" if "chance" in model else ""
+            counts = [f"{model['n']:,}", str(model["languages"])]
+            result.append([task, split, name(*variant), *cells, chance, *counts])
+    return result
+
+
+def lines(scores: Sequence[Record]) -> list[str]:
+    """The table for a terminal of 80 columns: the task above its splits."""
+    widths = (16, 18, 5, 8, 8, 6, 6, 5)
+    header = [" split", "metric", *SYSTEMS, "chance", "n", "lang."]
+    table = [_aligned(header, widths)]
+    task = split = None
+    for row in rows(scores):
+        if row[0] != task:
+            task, split = row[0], None
+            table.append(task)
+        table.append(_aligned([f" {row[1]}" if row[1] != split else "", *row[2:]], widths))
+        split = row[1]
+    if any("↓" in line for line in table):
+        table.append(LOWER_NOTE)
+    return table
+
+
+def reached(scores: Sequence[Record]) -> list[tuple[str, list[str]]]:
+    """For each of THRESHOLDS that was measured: a sentence, and the languages that reach it."""
+    result = []
+    for task, split, metric, score in THRESHOLDS:
+        for record in scores:
+            if (record["benchmark"], record["split"], record["metric"], record["system"]) != (
+                *(task, split, metric),
+                "model",
+            ):
+                continue
+            lower = metric in LOWER
+            values = record["per_language"]
+            found = [k for k, v in values.items() if (v <= score if lower else v >= score)]
+            text = (
+                f"{task}, {split}: {len(found)} of {len(values)} languages have {score:.0f} % "
+                f"{NAMES[_variant(record)]} or {'less' if lower else 'more'}"
+            )
+            if lower:  # Reading is also a matter of letters.
+                text += f", in {_scripts(found)} of {_scripts(values)} scripts"
+            result.append((text, sorted(found)))
+    return result
+
+
+def _number(score: float) -> str:
+    # Character errors know no bound: a model that rambles has thousands of them.
+    return f"{score:.1f}" if score < 1000 else f"{score:.0f}"
+
+
+def _scripts(languages: Iterable[str]) -> int:
+    return len({s for code in languages if code in LANGUAGES for s in LANGUAGES[code].scripts})
+
+
+def _variant(record: Record) -> tuple[str, str]:
+    return record["metric"], record["variant"]
+
+
+def _by_split(scores: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in scores:
+        found.setdefault((record["benchmark"], record["split"]), []).append(record)
+    return found
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Two columns to the left, numbers to the right."""
+    left = (_fitted(cell, width) for cell, width in zip(cells[:2], widths[:2], strict=True))
+    right = (cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True))
+    return " ".join([*left, *right]).rstrip()
+
+
+def _fitted(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
