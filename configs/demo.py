@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 2 of the embedded model: every task of the demo corpus, its ViT frozen.
+"""Every task of the demo corpus, stage 2: the ViT frozen.
 
 pali train configs/demo.py --workdir runs/demo
 

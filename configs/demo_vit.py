@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 1 of the embedded model: the ViT learns to name, read, count and find, all at once.
+"""Every task of the demo corpus, stage 1: the ViT learns to name, read, count and find.
 
 pali train configs/demo_vit.py --workdir runs/demo_vit
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mixtures: which tasks are trained together, and how often each is drawn.
 
-`pali_demo_captions` is stage 2 of the demo model. Captions are what it is for; keywords give it the
+`pali_demo_captions` is for naming things. Captions are what it is for; keywords give it the
 words of a language in more than one picture; group and subgroup ask about what concepts share.
 English is drawn more often than any other language: with all 36 alike, the decoder learnt every
 language's list of names for a long time before it began to look at the picture, whereas one
@@ -10,6 +10,8 @@ frequent language soon ties pictures to words, and the others then only have to 
 
 `pali_demo` has every task of the demo corpus that answers in text: captions and reading most of the
 time, because they are asked in many languages and scripts, then boxes, flags and scenes.
+`pali_demo_vit` has the same tasks for training a ViT with the language half: reading and boxes most
+of the time, which ask most of it, and short texts to begin with.
 """
 
 import seqio

@@ -18,7 +18,7 @@ on."""
 EXAMPLE = """examples:
   pali evaluate --tasks all --limit 10 --workdir runs/all
   pali evaluate --tasks demo_captions --limit 20
-  pali evaluate --model runs/demo/model --tasks demo_captions --workdir runs/demo/scores"""
+  pali evaluate --model runs/mine/model --tasks demo_captions --workdir runs/mine/scores"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

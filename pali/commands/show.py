@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SUMMARY = "Sizes, languages and notes of a model; checks that its weights fit its configuration."
 
 EXAMPLE = """example:
-  pali show --model runs/demo/model"""
+  pali show --model runs/demo_captions/model"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

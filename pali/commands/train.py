@@ -25,8 +25,8 @@ SUMMARY = """Trains from a config file; the same command goes on with a run that
 Every field of the config can be changed: `pali train CONFIG --help` lists them."""
 
 EXAMPLE = """examples:
-  pali train configs/demo_vit.py
-  pali train configs/demo.py --workdir runs/slow --optim.learning-rate 3e-4 --steps 2000"""
+  pali train configs/demo_captions_vit.py
+  pali train configs/demo_captions.py --workdir runs/slow --optim.learning-rate 3e-4 --steps 2000"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -33,10 +33,10 @@ DEMO_CAPTIONS = PaLIConfig(
         scan=False,
     ),
 )
-"""What names things, and nothing else: configs/demo_captions_vit.py, configs/demo_captions.py."""
+"""The embedded model, which names things: configs/demo_captions_vit.py, demo_captions.py."""
 
 DEMO = PaLIConfig(
     vit=replace(DEMO_CAPTIONS.vit, depth=6),
     mt5=replace(DEMO_CAPTIONS.mt5, encoder_layers=2),
 )
-"""The embedded model, which goes on from DEMO_CAPTIONS: configs/demo_vit.py, configs/demo.py."""
+"""What learns every task of the demo corpus, going on from it: configs/demo_vit.py, demo.py."""
