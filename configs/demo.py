@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every task of the demo corpus, stage 2: the ViT frozen.
+"""Every task of the demo corpus, stage 3: the ViT frozen.
 
 pali train configs/demo.py --workdir runs/demo
 
@@ -15,7 +15,7 @@ from pali.models.presets import DEMO
 def get_config() -> Config:
     return Config(
         model=DEMO,
-        init_from=("runs/demo_vit",),
+        init_from=("runs/demo_joint",),
         data=DataConfig(
             mixture="pali_demo",
             batch_size=128,

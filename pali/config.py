@@ -185,7 +185,7 @@ class Config:
     data: DataConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
     objective: Literal["generate", "classify"] = "generate"
-    """"generate": cross-entropy of the target text. "classify": the ViT alone, on its own head."""
+    """"generate": cross-entropy of the target text. "classify": the ViT alone, on its own heads."""
     steps: int = 1000
     seed: int = 0
     weigh: Literal["tokens", "targets"] = "tokens"
@@ -199,8 +199,8 @@ class Config:
     """Likewise: weight of the contrast between pictures and target words, of those examples whose
     target names what is pictured."""
     patch_weight: float = 0.0
-    """Likewise: weight of the cross-entropy of the words that each patch shows, of those examples
-    of which it is known (pali/data/patch_words.py), on a head that no model keeps."""
+    """Of "classify", too: weight of the cross-entropy of the words each patch shows, of those
+    examples of which it is known (pali/data/patch_words.py), on a head that no model keeps."""
     init_from: tuple[str, ...] = ()
     """Workdirs or model folders whose parameters are taken over wherever the paths agree."""
     tokenizer: str | None = None
@@ -224,11 +224,13 @@ class Config:
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
         _between(self, 0, math.inf, "patch_weight")
         for name in ("class_weight", "contrast_weight", "patch_weight"):
-            if getattr(self, name) and (self.objective != "generate" or self.data.visual_tokens):
+            if getattr(self, name) and self.data.visual_tokens:
                 raise ValueError(
-                    f'{name} is of objective "generate" with pictures as pixels; set it to 0, or '
+                    f"{name} teaches the ViT, and needs pictures as pixels: set it to 0, or "
                     "data.visual_tokens to None"
                 )
+            if getattr(self, name) and self.objective == "classify" and name != "patch_weight":
+                raise ValueError(f'{name} is of objective "generate"; set it to 0')
         if self.class_weight and not self.model.vit.num_classes:
             raise ValueError('class_weight needs a ViT with pool="map" and num_classes')
 

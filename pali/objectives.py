@@ -42,7 +42,7 @@ Objective = Callable[[Params, Sequence[Batch], Array | None], Sums]
 
 def minimised(config: Config, sums: Sums) -> Array:
     """The mean loss, and the means of what the config weighs beside it."""
-    loss = sums["loss"] / sums["count"]
+    loss = sums["loss"] / jnp.maximum(sums["count"], 1)
     if config.class_weight:
         loss += config.class_weight * sums["class_loss"] / jnp.maximum(sums["class_count"], 1)
     if config.contrast_weight:
@@ -66,17 +66,22 @@ def auxiliary_params(config: Config) -> Params:
 
 
 def classify(config: Config) -> Objective:
-    """Cross-entropy of the ViT's own head over class labels."""
+    """The ViT alone: cross-entropy of its own head over class labels.
+
+    Beside it, the words that patches show (`patch_weight`); a batch may then hold pictures that
+    are of no class.
+    """
     vit = ViT(config.model.vit)
 
     def sums(params: Params, parts: Sequence[Batch], dropout: Array | None) -> Sums:
         (batch,) = parts
         seen = _apply(vit, params["vit"], dropout, batch["image"])
         found = _classes(config, seen, batch["label"])
-        examples = jnp.asarray(len(batch["label"]))
-        return {name.removeprefix("class_"): v for name, v in found.items()} | {
-            "examples": examples
-        }
+        total = {name.removeprefix("class_"): value for name, value in found.items()}
+        total["examples"] = jnp.asarray(len(batch["label"]))
+        if config.patch_weight:
+            total |= _patches(params, seen, batch["patch_words"])
+        return total
 
     return sums
 
@@ -87,8 +92,8 @@ def generate(config: Config) -> Objective:
     Under teacher forcing every token of a target is the likeliest one exactly when greedy decoding
     produces that target, so the exact match of the captions needs no decoding.
 
-    While the ViT is trained as well, its class head and a contrast between patches and words can
-    be trained beside it (`class_weight`, `contrast_weight`,
+    While the ViT is trained as well, its class head, a contrast of pictures with their names, and
+    the words that patches show can be trained beside it (`class_weight`, `contrast_weight`,
     `patch_weight`).
     """
     model, vit = PaLI(config.model), ViT(config.model.vit)

@@ -252,10 +252,8 @@ def _means(batches: list[Sums]) -> dict[str, float]:
         name: float(sum(np.asarray(sums[name], np.float64) for sums in batches))
         for name in batches[0]
     }
-    means = {
-        "loss": totals["loss"] / totals["count"],
-        "accuracy": totals["correct"] / totals["count"],
-    }
+    count = max(totals["count"], 1)  # A batch of pictures may be of no class at all.
+    means = {"loss": totals["loss"] / count, "accuracy": totals["correct"] / count}
     if "exact" in totals:
         means["exact"] = totals["exact"] / totals["examples"]
     if totals.get("class_count"):

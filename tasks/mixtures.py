@@ -10,8 +10,9 @@ frequent language soon ties pictures to words, and the others then only have to 
 
 `pali_demo` has every task of the demo corpus that answers in text: captions and reading most of the
 time, because they are asked in many languages and scripts, then boxes, flags and scenes.
-`pali_demo_vit` has the same tasks for training a ViT with the language half: reading and boxes most
-of the time, which ask most of it, and short texts to begin with.
+`pali_demo_joint` has the same tasks for training a ViT with the language half: reading and boxes
+most of the time, which ask most of it, and short texts to begin with. `pali_demo_pictures` is for
+the ViT alone: things, texts and scenes, whose prompts and answers are not read.
 """
 
 import seqio
@@ -41,7 +42,12 @@ seqio.MixtureRegistry.add(
 )
 
 seqio.MixtureRegistry.add(
-    "pali_demo_vit",
+    "pali_demo_pictures",
+    [("demo_captions", 36), ("demo_ocr", 36), ("demo_ocr_short", 24), ("demo_detection", 32)],
+)
+
+seqio.MixtureRegistry.add(
+    "pali_demo_joint",
     [
         ("demo_captions", 22),
         ("demo_captions_en", 4),

@@ -120,13 +120,17 @@ def test_impossible_numbers_are_refused(make, message):
 
 
 @pytest.mark.parametrize("name", ["class_weight", "contrast_weight", "patch_weight"])
-def test_what_is_trained_beside_the_texts_needs_pixels(name):
-    pixels = DataConfig("m")
-    cached = DataConfig("m", visual_tokens="folder")
-    assert demo(data=pixels, **{name: 0.5})
-    for bad in (dict(data=cached), dict(data=pixels, objective="classify")):
-        with pytest.raises(ValueError, match=f'{name} is of objective "generate" with pictures'):
-            demo(**bad, **{name: 0.5})
+def test_what_teaches_the_vit_needs_pixels(name):
+    assert demo(data=DataConfig("m"), **{name: 0.5})
+    with pytest.raises(ValueError, match=f"{name} teaches the ViT, and needs pictures as pixels"):
+        demo(data=DataConfig("m", visual_tokens="folder"), **{name: 0.5})
+
+
+def test_the_vit_alone_has_patches_beside_its_classes_and_nothing_else():
+    assert demo(data=DataConfig("m"), objective="classify", patch_weight=0.5)
+    for name in ("class_weight", "contrast_weight"):
+        with pytest.raises(ValueError, match=f'{name} is of objective "generate"'):
+            demo(data=DataConfig("m"), objective="classify", **{name: 0.5})
 
 
 def test_classes_need_a_head():

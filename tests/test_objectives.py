@@ -223,6 +223,25 @@ def test_patches_are_asked_for_the_words_they_show(params, examples):
     np.testing.assert_allclose(sums["patch_count"], weights, rtol=1e-6)
 
 
+def test_the_vit_alone_learns_patches_as_it_does_beside_the_texts(params, examples):
+    config = dataclasses.replace(PLAIN, patch_weight=0.5)
+    alone = dataclasses.replace(config, objective="classify")
+    own = with_extras(params, config)
+    batch = part(examples)
+    both = objectives.generate(config)(own, (batch,), None)
+    pictures = {name: batch[name] for name in ("image", "label", "patch_words")}
+    vit = {"vit": own["vit"], AUXILIARY: own[AUXILIARY]}
+    sums = objectives.classify(alone)(vit, (pictures,), None)
+    for name in ("patch_loss", "patch_count"):
+        np.testing.assert_allclose(sums[name], both[name], rtol=1e-6)
+    expected = sums["loss"] / 5 + 0.5 * sums["patch_loss"] / sums["patch_count"]
+    np.testing.assert_allclose(objectives.minimised(alone, sums), expected, rtol=1e-6)
+    nameless = pictures | {"label": jnp.full(len(examples), -1)}
+    left = objectives.classify(alone)(vit, (nameless,), None)
+    expected = 0.5 * sums["patch_loss"] / sums["patch_count"]
+    np.testing.assert_allclose(objectives.minimised(alone, left), expected, rtol=1e-6)
+
+
 def test_what_is_minimised_is_a_sum_of_means(params, examples):
     sums = objectives.generate(EVERYTHING)(with_extras(params), (part(examples),), None)
     expected = (

@@ -206,7 +206,7 @@ def test_the_mixture_of_everything_holds_every_generating_task_once():
     mixture = read_mixture("pali_demo")
     names = [task.name for task, _ in mixture]
     assert sorted(names) == sorted({*GENERATING, *SCENES} - {"demo_ocr_short"})
-    to_begin_with = [task.name for task, _ in read_mixture("pali_demo_vit")]
+    to_begin_with = [task.name for task, _ in read_mixture("pali_demo_joint")]
     assert sorted(to_begin_with) == sorted({*GENERATING, *SCENES})
     assert all(rate > 0 for _, rate in mixture)
     splits = registered().tasks

@@ -5,6 +5,7 @@
     pali train configs/demo_captions_vit.py
     pali train configs/demo_captions.py
     pali train configs/demo_vit.py
+    pali train configs/demo_joint.py
     pali train configs/demo.py
     pali evaluate --model runs/demo/model --tasks all --workdir runs/evaluate
     python tools/write_model_card.py --runs runs --hardware "2 cores of an AMD EPYC (Zen 5)"
@@ -30,7 +31,8 @@ CARD = Path(__file__).with_name("model_card.md")
 STAGES = {
     "demo_captions_vit": "the ViT alone: which of the concepts a picture shows",
     "demo_captions": "its ViT frozen: names, keywords and groups as text, in 36 languages",
-    "demo_vit": "ViT, now two layers deeper, and language half together: every task",
+    "demo_vit": "the ViT, two layers deeper: which letters or objects each patch shows",
+    "demo_joint": "ViT and language half together: every task",
     "demo": "the ViT frozen again: every task, names in all languages",
 }
 """The configs, one after the other, and what each of them adds."""

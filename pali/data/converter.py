@@ -50,8 +50,7 @@ class EncoderDecoderFeatures:
             "decoder_input_tokens": np.concatenate([np.zeros(1, np.int32), targets[:-1]]),
             "decoder_target_tokens": targets,
             "decoder_loss_weights": (targets > 0).astype(np.float32),
-            "label": np.int32(_label(example)),
-            **{key: example[key] for key in ("patch_words",) if key in example},
+            **_known(example),
         }
 
     def _picture(self, example: Example) -> tuple[Example, bool]:
@@ -73,9 +72,9 @@ class ClassificationFeatures:
     image_size: int
 
     def __call__(self, example: Example) -> Example:
-        """The picture and its class index, i32."""
+        """The picture, its class index, i32, and the words its patches show if that is known."""
         _check("image", example["image"], (self.image_size, self.image_size, 3))
-        return {"image": example["image"], "label": np.int32(example["label"])}
+        return {"image": example["image"]} | _known(example)
 
 
 def pad(tokens: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " length"]:
@@ -86,10 +85,14 @@ def pad(tokens: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " length"
     return padded
 
 
-def _label(example: Example) -> int:
+def _known(example: Example) -> Example:
+    """What is known of the picture beside the texts."""
     # Somebody's own records may have a text of that name.
     label = example.get("label", NO_LABEL)
-    return int(label) if isinstance(label, int | np.integer) else NO_LABEL
+    known: Example = {"label": np.int32(label if isinstance(label, int | np.integer) else NO_LABEL)}
+    if "patch_words" in example:
+        known["patch_words"] = example["patch_words"]
+    return known
 
 
 def _check(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -127,16 +127,15 @@ class Inputs:
         """Random access to batches, each of one part or more: see `by_length`."""
         config, data = self._config, self._config.data
         size = config.model.vit.image_size
+        if config.patch_weight:
+            grid = size // config.model.vit.patch_size
+            show = ShowPatchWords(size, grid, str(self.tokenizer))
+            mixture = [
+                (replace(task, functions=(*task.functions, show)), rate) for task, rate in mixture
+            ]
         if config.objective == "classify":
             parts = [(mixture, data.batch_size, ClassificationFeatures(size))]
         else:
-            if config.patch_weight:
-                vit = config.model.vit
-                show = ShowPatchWords(size, size // vit.patch_size, str(self.tokenizer))
-                mixture = [
-                    (replace(task, functions=(*task.functions, show)), rate)
-                    for task, rate in mixture
-                ]
             parts = [
                 (part, rows, EncoderDecoderFeatures(*lengths, size, tokens))
                 for lengths, part, rows in by_length(mixture, data, config.seed)

@@ -172,6 +172,7 @@ def clusters(text: str) -> list[str]:
     return pieces
 
 
+@functools.lru_cache(maxsize=16)  # A picture and the places of its letters come together.
 def ink(lines: Sequence[str], lang: str, face: str, pixels: int, align: float) -> Drawing:
     """Lines of text in black, with an em of so many pixels.
 

@@ -39,4 +39,4 @@ DEMO = PaLIConfig(
     vit=replace(DEMO_CAPTIONS.vit, depth=6),
     mt5=replace(DEMO_CAPTIONS.mt5, encoder_layers=2),
 )
-"""What learns every task of the demo corpus, going on from it: configs/demo_vit.py, demo.py."""
+"""What learns every task of the demo corpus, going on from it: configs/demo_vit.py and on."""

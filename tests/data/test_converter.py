@@ -95,6 +95,10 @@ def test_classification_features():
     assert set(features) == {"image", "label"}
     assert features["label"] == 3
     assert features["label"].dtype == np.int32
+    assert ClassificationFeatures(4)(EXAMPLE)["label"] == NO_LABEL
+    words = np.array([[5, -1]])
+    known = ClassificationFeatures(4)(EXAMPLE | {"patch_words": words})
+    np.testing.assert_array_equal(known["patch_words"], words)
 
 
 def test_pad():
