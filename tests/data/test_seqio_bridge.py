@@ -235,4 +235,4 @@ def test_the_interpreter_ends_though_a_dataset_was_not_read_to_its_end():
         check=True,
         env=os.environ | {"PYTHONPATH": str(pathlib.Path(pali.__file__).parents[1])},
     )
-    assert done.stdout.strip() == "['image', 'inputs', 'targets']"
+    assert done.stdout.strip() == "['image', 'inputs', 'label', 'targets']"
