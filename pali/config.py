@@ -166,7 +166,7 @@ class OptimConfig:
     b1: float = 0.9
     b2: float = 0.98
     weight_decay: float = 0.0
-    """Decoupled, on matrices only."""
+    """Decoupled, on matrices only; of Muon, on those between hidden layers."""
     clip_norm: float = 1.0
     freeze: tuple[str, ...] = ()
     """Regular expressions over parameter paths (`vit/.*`): no gradients and no optimizer slots."""

@@ -84,7 +84,10 @@ def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """The configured update for a tree of trained parameters; weight decay on matrices only."""
+    """The configured update for a tree of trained parameters; weight decay on matrices only.
+
+    Of Muon only on those that it orthogonalises itself, not on embeddings and heads.
+    """
     rate = schedule(config, steps)
     if config.name == "adamw":
         update = optax.adamw(
@@ -96,8 +99,7 @@ def optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
             adam_b1=config.b1,
             adam_b2=config.b2,
             weight_decay=config.weight_decay,
-            weight_decay_mask=_is_matrix,
-            adam_weight_decay=config.weight_decay,
+            # What it leaves to Adam does not decay: there is no mask that would spare the norms.
             muon_weight_dimension_numbers=cast("Any", _hidden_matrices),
             # Updates of the size that AdamW's have, so that one learning rate serves both halves
             # (Liu et al. 2025, "Muon is scalable for LLM training", arXiv 2502.16982).
