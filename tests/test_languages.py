@@ -7,6 +7,7 @@ import pytest
 from pali.data.demo_corpus import load_corpus
 from pali.languages import (
     COCO_35L,
+    DEMO,
     GROUPS,
     LANGUAGES,
     MAXM,
@@ -23,8 +24,12 @@ from pali.languages import (
 
 def test_published_lists_have_their_published_sizes():
     sizes = {name: len(set(codes)) for name, codes in GROUPS.items()}
-    assert sizes == {"xm3600": 36, "coco-35l": 35, "xgqa": 8, "maxm": 7, "mc4": 101}
+    assert sizes == {"xm3600": 36, "coco-35l": 35, "xgqa": 8, "maxm": 7, "mc4": 101, "demo": 112}
     assert set(XM3600) - set(COCO_35L) == {"quz"}
+
+
+def test_the_list_of_the_demo_corpus_is_that_of_its_names():
+    assert load_corpus().languages == DEMO
 
 
 @pytest.mark.parametrize("codes", GROUPS.values(), ids=GROUPS)

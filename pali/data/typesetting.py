@@ -173,7 +173,7 @@ def clusters(text: str) -> list[str]:
 
 
 @functools.lru_cache(maxsize=16)  # A picture and the places of its letters come together.
-def ink(lines: Sequence[str], lang: str, face: str, pixels: int, align: float) -> Drawing:
+def ink(lines: tuple[str, ...], lang: str, face: str, pixels: int, align: float) -> Drawing:
     """Lines of text in black, with an em of so many pixels.
 
     `align` is 0 for lines that begin at the left, 1 for lines that end at the right.

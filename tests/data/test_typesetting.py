@@ -113,7 +113,7 @@ def large_ink(line: str, lang: str, face: str, pixels: int) -> int:
 
 
 def ink_of(text: str, lang: str, face: str) -> np.ndarray:
-    return np.asarray(ink([text], lang, face, 48, 0.0).image)[..., 3].astype(int)
+    return np.asarray(ink((text,), lang, face, 48, 0.0).image)[..., 3].astype(int)
 
 
 def test_letters_are_shaped():
