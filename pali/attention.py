@@ -27,17 +27,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from pali.config import PaLIConfig
-from pali.generation import Text, batches, padded
-from pali.languages import script_of
+from pali.generation import Text, batches, filled, padded
+from pali.languages import UNSPACED, script_of
 from pali.models.mt5 import cross_attention
 from pali.models.pali import PaLI
 from pali.tokenizer import Tokenizer
 from pali.types import Params
 
 _SPACE = "\u2581"  # SentencePiece writes a space so, at the beginning of a piece.
-
-_WITHOUT_SPACES = frozenset({"Hani", "Kana", "Khmr", "Laoo", "Mymr", "Thai"})
-"""Scripts whose words have no spaces between them (ISO 15924): there every piece is shown."""
 
 
 class Word(NamedTuple):
@@ -86,10 +83,10 @@ def explain(
     """
     written = [_written(text) for text in texts]
     prompts = [[*tokenizer.encode(text.prompt), tokenizer.eos_id] for text in written]
-    side = config.vit.image_size // config.vit.patch_size
+    side = config.vit.grid
     found: list[Attention] = []
     for start, count, size in batches(len(written)):
-        picked = [*range(start, start + count), *[start + count - 1] * (size - count)]
+        picked = filled(start, count, size)
         shares = shares_of_source(
             config,
             params,
@@ -133,7 +130,7 @@ def words(
 ) -> list[Word]:
     """The words that tokens spell, each with the mean of what its tokens looked at.
 
-    A word begins where a space stands, and in scripts without spaces with every piece that begins
+    A word begins where a space stands, and in UNSPACED scripts with every piece that begins
     with a letter; marks, punctuation and single bytes belong to the word before them. Joined, with
     a space before each word whose first piece has one, they are the text.
     """
@@ -162,7 +159,7 @@ def _spans(pieces: tuple[str, ...]) -> Iterator[tuple[int, int]]:
 def _stands_alone(piece: str) -> bool:
     letter = piece[:1]
     return bool(letter) and (
-        unicodedata.category(letter)[0] == "L" and script_of(letter) in _WITHOUT_SPACES
+        unicodedata.category(letter)[0] == "L" and script_of(letter) in UNSPACED
     )
 
 

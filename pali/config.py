@@ -71,9 +71,14 @@ class ViTConfig:
         return self.width // self.num_heads
 
     @property
+    def grid(self) -> int:
+        """Patches along a side of the picture."""
+        return self.image_size // self.patch_size
+
+    @property
     def num_visual_tokens(self) -> int:
         """Patches of one picture, which all become visual tokens."""
-        return (self.image_size // self.patch_size) ** 2
+        return self.grid**2
 
 
 @dataclass(frozen=True)

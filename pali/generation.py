@@ -115,8 +115,7 @@ def generate(
     encoded = [[*tokenizer.encode(prompt), tokenizer.eos_id] for prompt in asked]
     texts: list[Text] = []
     for start, count, size in batches(len(asked)):
-        # The last row again as filler: an empty prompt might keep the loop going for longer.
-        picked = [*range(start, start + count), *[start + count - 1] * (size - count)]
+        picked = filled(start, count, size)
         answers = _answer(
             config,
             replace(chosen, seed=0),  # The seed comes as an array: another is no new program.
@@ -150,6 +149,14 @@ def batches(total: int) -> Iterator[tuple[int, int, int]]:
         count = min(left, size)
         yield start, count, size
         start += count
+
+
+def filled(start: int, count: int, size: int) -> list[int]:
+    """`count` rows from `start`, then the last one again as filler, `size` rows in all.
+
+    An empty prompt as filler might keep the loop of decoding going for longer than any real one.
+    """
+    return [start + min(i, count - 1) for i in range(size)]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -196,10 +203,14 @@ def _answer(
     )
 
 
-def padded(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "b s"]:
-    """Ids as one array, 0 where there is none, its width one of 16, 32, 64 …"""
-    longest = max(_SHORTEST, *(len(row) for row in rows))
-    filled = np.zeros((len(rows), 1 << (longest - 1).bit_length()), np.int32)
-    for row, ids in enumerate(rows):
-        filled[row, : len(ids)] = ids
-    return filled
+def padded(rows: Sequence[Sequence[int]], multiple: int | None = None) -> Int[np.ndarray, "b s"]:
+    """Ids as one array, 0 where there is none, its width a multiple or one of 16, 32, 64 …"""
+    longest = max(map(len, rows))
+    if multiple:
+        width = -(-longest // multiple) * multiple
+    else:
+        width = 1 << (max(_SHORTEST, longest) - 1).bit_length()
+    made = np.zeros((len(rows), width), np.int32)
+    for row, ids in zip(made, rows, strict=True):
+        row[: len(ids)] = ids
+    return made

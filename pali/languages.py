@@ -316,6 +316,10 @@ def in_script(text: str, lang: str) -> bool:
     return 2 * sum(script in scripts for script in found) > len(found)
 
 
+UNSPACED = frozenset({"Hani", "Kana", "Khmr", "Laoo", "Mymr", "Thai"})
+"""Scripts whose words have no spaces between them."""
+
+
 @functools.lru_cache(maxsize=4096)
 def script_of(letter: str) -> str:
     """ISO 15924 code of one letter, "Zyyy" for letters of all scripts (as ʻ) and of others.

@@ -34,6 +34,20 @@ def cross_entropy(
     return log_z - aim + z_loss * jnp.square(log_z)
 
 
+def even_cross_entropy(
+    logits: Float[Array, "*b V"], asked: Bool[Array, " V"], right: Bool[Array, "*b V"]
+) -> Float[Array, "*b"]:
+    """Cross-entropy with an even share for each right answer, in nats; 0 where none is right.
+
+    Args:
+      logits: scores before the softmax.
+      asked: which of the V answers are compared at all.
+      right: which of them are right; several may be.
+    """
+    log_shares = jax.nn.log_softmax(jnp.where(asked, logits, -jnp.inf))
+    return -jnp.where(right, log_shares, 0).sum(-1) / jnp.maximum(right.sum(-1), 1)
+
+
 START_TEMPERATURE = math.log(10.0)
 """Log of the factor on cosines where training begins, as in SigLIP."""
 
@@ -59,8 +73,7 @@ def word_contrast(
       temperature: log of the factor on the cosines.
 
     Returns:
-      The cross-entropy between the softmax over the words and an even share for each right one;
-      0 for a picture that has none.
+      `even_cross_entropy` over the words.
     """
 
     def unit(x: Array) -> Array:
@@ -68,6 +81,4 @@ def word_contrast(
         return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
 
     scores = jnp.exp(temperature) * jnp.einsum("bpd,vd->bpv", unit(patches), unit(words))
-    best = jnp.where(asked, jax.nn.logsumexp(scores, axis=1), -jnp.inf)
-    log_shares = jax.nn.log_softmax(best, axis=-1)
-    return -jnp.where(right, log_shares, 0).sum(-1) / jnp.maximum(right.sum(-1), 1)
+    return even_cross_entropy(jax.nn.logsumexp(scores, axis=1), asked, right)

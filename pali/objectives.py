@@ -214,8 +214,7 @@ def _patches(params: Params, seen: Seen, patch_words: Int[Array, "b p w"]) -> Su
     kernel, bias = head["kernel"][jnp.maximum(words, 0)], head["bias"][jnp.maximum(words, 0)]
     tokens = seen.tokens.reshape(-1, seen.tokens.shape[-1])
     logits = project(tokens, kernel.T, seen.tokens.dtype) + bias
-    shares = jax.nn.log_softmax(jnp.where(words != UNKNOWN, logits, -jnp.inf))
-    loss = -jnp.where(right, shares, 0).sum(-1) / jnp.maximum(right.sum(-1), 1)
+    loss = losses.even_cross_entropy(logits, words != UNKNOWN, right)
     weights = right.any(-1) * jnp.where(shown[:, 0] == NOTHING, BLANK_WEIGHT, 1.0)
     return {"patch_loss": (loss * weights).sum(), "patch_count": weights.sum()}
 

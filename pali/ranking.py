@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pali import decoding
 from pali.config import PaLIConfig
-from pali.generation import MAX_BATCH
+from pali.generation import MAX_BATCH, filled, padded
 from pali.models.pali import PaLI
 from pali.tokenizer import Tokenizer
 from pali.types import Params
@@ -57,7 +57,7 @@ def log_likelihoods(
         part = slice(start, start + MAX_BATCH)
         prompts = [[*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch(asked[part])]
         ((places, _),) = filled_batches(len(prompts))
-        prompt = _pad([prompts[place] for place in places], multiple=_PROMPT_STEP)
+        prompt = padded([prompts[place] for place in places], multiple=_PROMPT_STEP)
         pictures = visual[[rows[start + place] for place in places]]
         encoding = _encode(config, params, pictures, prompt)
         answers += _score_rows(config, params, tokenizer, encoding, candidates[part])
@@ -73,7 +73,7 @@ def filled_batches(total: int) -> Iterator[tuple[list[int], int]]:
     size = min(MAX_BATCH, 1 << (total - 1).bit_length())
     for start in range(0, total, size):
         count = min(size, total - start)
-        yield [start + min(i, count - 1) for i in range(size)], count
+        yield filled(start, count, size), count
 
 
 def _score_rows(
@@ -92,7 +92,7 @@ def _score_rows(
     scores = np.zeros(len(pairs), np.float32)
     for places, count in filled_batches(len(order)):
         chosen = [order[place] for place in places]
-        targets = _pad([ids_of[pairs[i][1]] for i in chosen], multiple=_CANDIDATE_STEP)
+        targets = padded([ids_of[pairs[i][1]] for i in chosen], multiple=_CANDIDATE_STEP)
         rows = np.array([pairs[i][0] for i in chosen], np.int32)
         found = _score(config, params, *encoding, rows, targets)
         scores[chosen[:count]] = np.asarray(found)[:count]
@@ -128,11 +128,3 @@ def _score(
         {"params": params}, encoded[row], mask[row], before, method="decode"
     )
     return decoding.score(logits, targets)
-
-
-def _pad(rows: Sequence[Sequence[int]], multiple: int) -> Int[np.ndarray, "b t"]:
-    longest = max(map(len, rows))
-    padded = np.zeros((len(rows), -(-longest // multiple) * multiple), np.int32)
-    for row, ids in enumerate(rows):
-        padded[row, : len(ids)] = ids
-    return padded

@@ -126,7 +126,7 @@ def markdown(results: dict[str, Any], lines: Sequence[Line]) -> str:
     for name, scores in benchmarks.items():
         benchmark = BENCHMARKS.get(name)
         parts += [f"## {name}", _about(scores) + _asked(benchmark) + "."]
-        parts.append(_markdown_table(COLUMNS, rows(scores)))
+        parts.append(markdown_table(COLUMNS, rows(scores)))
         known = benchmark.splits if benchmark else {}
         splits = [s for s in dict.fromkeys(record["split"] for record in scores) if s in known]
         if splits:
@@ -146,7 +146,7 @@ def _summary_table(scores: Sequence[Record]) -> str:
         body.append(
             [f"[{task}](#{_anchor(task)})", *cells, f"[{languages}](#{by_language})"],
         )
-    return _markdown_table(summary.COLUMNS, body)
+    return markdown_table(summary.COLUMNS, body)
 
 
 def _reached(scores: Sequence[Record]) -> list[str]:
@@ -192,7 +192,7 @@ def _language_table(scores: Sequence[Record]) -> str:
         title = f"{lang} {LANGUAGES[lang].name}" if lang in LANGUAGES else lang
         cells = [record["per_language"].get(lang) for record in kept]
         body.append([title, *("" if cell is None else f"{cell:.1f}" for cell in cells)])
-    return _markdown_table(["language", *header], body)
+    return markdown_table(["language", *header], body)
 
 
 def _examples(lines: Sequence[Line]) -> str:
@@ -204,12 +204,14 @@ def _examples(lines: Sequence[Line]) -> str:
         ]
         for line in sorted(drawn, key=lambda line: line["id"])
     ]
-    return _markdown_table(
+    return markdown_table(
         ["split", "picture", "language", "prediction", "reference", "baseline"], body
     )
 
 
-def _markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table in GitHub's Markdown, whatever its cells contain."""
+
     def line(cells: Iterable[str]) -> str:
         # A bar would end the cell, a line break the row.
         return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"

@@ -154,3 +154,9 @@ class Tokenizer:
     def __reduce__(self):
         """Pickled as the model's bytes."""
         return type(self).from_bytes, (self._serialized,)
+
+
+@functools.cache
+def load_tokenizer(path: str) -> Tokenizer:
+    """The tokenizer of a `.model` file, read once in a process: for functions that only name it."""
+    return Tokenizer(path)

@@ -20,7 +20,7 @@ import json
 import shutil
 from pathlib import Path
 
-from pali import report
+from pali import report, summary
 from pali.checkpoints import pretrained
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +85,7 @@ def main() -> None:
             f"{stage}:\n\n{_curve(log, 'exact' if 'exact' in log[-1] else 'accuracy')}"
             for stage, log in logs.items()
         ),
-        scores=_table(report.COLUMNS, report.rows(results["scores"])),
+        scores=report.markdown_table(summary.COLUMNS, summary.rows(results["scores"])),
     )
     (pretrained.EMBEDDED / pretrained.CARD).write_text(card, encoding="utf-8")
 
@@ -102,7 +102,9 @@ def _stages(kept: Path, logs: dict[str, list[dict]]) -> str:
         numbers = (run["steps"], run["data"]["batch_size"], round(_minutes(log)), run["seed"])
         row = [f"`pali train configs/{stage}.py`", STAGES[stage]]
         body.append([*row, *(f"{number:,}" for number in numbers)])
-    return _table(["command", "learns", "steps", "examples a step", "minutes", "seed"], body)
+    return report.markdown_table(
+        ["command", "learns", "steps", "examples a step", "minutes", "seed"], body
+    )
 
 
 def _minutes(log: list[dict]) -> float:
@@ -122,12 +124,7 @@ def _curve(log: list[dict], number: str) -> str:
     # About a dozen of them, counted from the end, which matters most.
     steps = steps[:: -max(1, -(-len(steps) // 13))][::-1]
     body = [[split, *(f"{row[step]:.0f}" for step in steps)] for split, row in values.items()]
-    return _table(["step", *(f"{step:,}" for step in steps)], body)
-
-
-def _table(header: list[str] | tuple[str, ...], body: list[list[str]]) -> str:
-    rows = [header, ["---"] * len(header), *body]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return report.markdown_table(["step", *(f"{step:,}" for step in steps)], body)
 
 
 if __name__ == "__main__":

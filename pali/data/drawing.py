@@ -53,6 +53,11 @@ def seeded(name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
+def number_of(name: str) -> int:
+    """A number from 0 to 2^64, drawn by a name: for a single choice."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
 def place(
     drawing: Drawing,
     size: int,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +126,6 @@ class Inputs:
         """Random access to batches, each of one part or more: see `by_length`."""
         config, data = self._config, self._config.data
         size = config.model.vit.image_size
-        if config.patch_weight:
-            grid = size // config.model.vit.patch_size
-            show = ShowPatchWords(size, grid, str(self.tokenizer))
-            mixture = [
-                (replace(task, functions=(*task.functions, show)), rate) for task, rate in mixture
-            ]
         if config.objective == "classify":
             parts = [(mixture, data.batch_size, ClassificationFeatures(size))]
         else:
@@ -140,6 +133,9 @@ class Inputs:
                 (part, rows, EncoderDecoderFeatures(*lengths, size, tokens))
                 for lengths, part, rows in by_length(mixture, data, config.seed)
             ]
+        if config.patch_weight:
+            show = ShowPatchWords(size, config.model.vit.grid, str(self.tokenizer))
+            parts = [(pipeline.append(part, show), *rest) for part, *rest in parts]
         datasets = [
             pipeline.batch_dataset(pipeline.mixture_dataset(part, config.seed), convert, rows)
             for part, rows, convert in parts

@@ -14,7 +14,6 @@ Pictures of which that is not known (a single concept, a flag, a photograph) hav
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from jaxtyping import Float, Int
 from pali.data.demo_corpus import load_corpus
 from pali.data.scenes import describe
 from pali.data.typesetting import character_boxes
-from pali.tokenizer import Tokenizer
+from pali.tokenizer import Tokenizer, load_tokenizer
 from pali.types import NOTHING, UNKNOWN
 
 Example = dict[str, Any]
@@ -50,7 +49,7 @@ class ShowPatchWords:
         return example | {"patch_words": self._words(example)}
 
     def _words(self, example: Example) -> Int[np.ndarray, "p w"]:
-        tokenizer = _load_tokenizer(self.tokenizer)
+        tokenizer = load_tokenizer(self.tokenizer)
         if {"text", "lang", "view"} <= example.keys():
             found = _written(tokenizer, example, self.image_size)
         elif {"split", "scene"} <= example.keys():
@@ -101,8 +100,3 @@ def _pictured(tokenizer: Tokenizer, example: Example) -> list[tuple[int, Float[n
         tokens = tokenizer.encode(names[thing.code])[:WORDS]
         found += [(token, np.array([xmin, ymin, xmax, ymax])) for token in tokens]
     return found
-
-
-@functools.cache
-def _load_tokenizer(path: str) -> Tokenizer:
-    return Tokenizer(path)

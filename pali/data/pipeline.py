@@ -104,6 +104,11 @@ def fit_to_model(
     return _replace(mixture, fitted)
 
 
+def append(mixture: Mixture, function: Function) -> list[tuple[Task, float]]:
+    """The mixture with one more function at the end of every task."""
+    return [(replace(task, functions=(*task.functions, function)), rate) for task, rate in mixture]
+
+
 def task_dataset(task: Task) -> grain.MapDataset:
     """The task's features in the order of its source, once."""
     return _mapped(grain.MapDataset.source(task.source), task)

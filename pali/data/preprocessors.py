@@ -11,7 +11,6 @@ visual tokens can leave it out.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,11 +18,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pali import prompts
+from pali.data.drawing import number_of
 from pali.data.rendering import render
 from pali.data.scenes import describe, render_scene
 from pali.data.typesetting import typeset
 from pali.image import load_image
-from pali.tokenizer import Tokenizer
+from pali.tokenizer import load_tokenizer
 
 Example = dict[str, Any]
 
@@ -145,9 +145,7 @@ class CutList:
         items = example[self.key]
         if len(items) < 2:
             raise ValueError(f"{self.key} of {example['image_key']} is {items}: too short to cut")
-        name = f"{example['image_key']}/cut".encode()
-        number = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
-        position = 1 + number % (len(items) - 1)
+        position = 1 + number_of(f"{example['image_key']}/cut") % (len(items) - 1)
         parts = {"before": items[:position], "after": items[position:]}
         return example | parts | {"position": position}
 
@@ -163,14 +161,9 @@ class Tokenize:
 
     def __call__(self, example: Example) -> Example:
         """Replaces both texts by their ids."""
-        tokenizer = _load_tokenizer(self.tokenizer)
+        tokenizer = load_tokenizer(self.tokenizer)
         ids = {
             key: np.array([*tokenizer.encode(example[key]), tokenizer.eos_id], np.int32)
             for key in ("inputs", "targets")
         }
         return example | ids
-
-
-@functools.cache
-def _load_tokenizer(path: str) -> Tokenizer:
-    return Tokenizer(path)

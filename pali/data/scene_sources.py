@@ -23,6 +23,7 @@ from typing import Any
 
 from pali.data import object_prompts, questions
 from pali.data.scenes import Scene, describe, has_repeats
+from pali.data.sources import checked
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Scenes:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """image_key, split, scene."""
-        return _picture(describe(self.split, self._numbers[_checked(index, len(self))]))
+        return _picture(describe(self.split, self._numbers[checked(index, len(self))]))
 
     @property
     def _numbers(self) -> Sequence[int]:
@@ -66,7 +67,7 @@ class SceneQuestions:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """image_key, split, scene, lang, question, answer."""
-        time, place = divmod(_checked(index, len(self)), len(self._numbers))
+        time, place = divmod(checked(index, len(self)), len(self._numbers))
         scene = describe(self.split, self._numbers[place])
         query = questions.ask(scene, self.kind, time)
         turn = _turn(self.languages, place, time, self.times)
@@ -101,7 +102,7 @@ class SceneAnswers:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """image_key, split, scene, lang, answer, question; references, all the right questions."""
-        time, place = divmod(_checked(index, len(self)), len(self._numbers))
+        time, place = divmod(checked(index, len(self)), len(self._numbers))
         scene = describe(self.split, self._numbers[place])
         for lang in _turn(self.languages, place, time, self.times):
             if found := questions.turned_around(scene, time, lang):
@@ -134,7 +135,7 @@ class SceneObjects:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """image_key, split, scene, lang, the fields of the form's prompt, answer."""
-        time, place = divmod(_checked(index, len(self)), len(self._numbers))
+        time, place = divmod(checked(index, len(self)), len(self._numbers))
         scene = describe(self.split, self._numbers[place])
         asked = object_prompts.fields(scene, self.form, time)
         return _picture(scene) | {"lang": "en"} | asked
@@ -176,9 +177,3 @@ def _no_language(scene: Scene, languages: Sequence[str]) -> ValueError:
         f"{scene.key} has a question that none of {', '.join(languages)} may ask, because a name "
         "is held out in it; give more languages, or English"
     )
-
-
-def _checked(index: int, length: int) -> int:
-    if not 0 <= index < length:
-        raise IndexError(f"record {index} of {length}")
-    return index

@@ -17,7 +17,6 @@ Records of the demo corpus:
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -33,6 +32,7 @@ from pali.data.demo_corpus import (
     DemoCorpus,
     load_corpus,
 )
+from pali.data.drawing import number_of
 
 TRAIN_VIEWS = 100_000
 """Renderings of a picture that training may draw from: more than a run on the fly will ever see."""
@@ -69,9 +69,9 @@ class DemoPictures:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """image_key, art, code, view, label."""
-        view, picture = divmod(checked(index, len(self)), len(self._pictures))
-        art, code = self._pictures[picture]
-        record = _picture(art, code, self.start + view)
+        view, place = divmod(checked(index, len(self)), len(self._pictures))
+        art, code = self._pictures[place]
+        record = picture(art, code, self.start + view)
         return record | {"label": load_corpus().class_index[code]}
 
     @property
@@ -108,7 +108,7 @@ class DemoTexts:
             view = FIRST_UNSEEN_VIEW
         corpus = load_corpus()
         concept = corpus.concept(code)
-        return _picture(art, code, view) | {
+        return picture(art, code, view) | {
             "label": corpus.class_index.get(code, NO_LABEL),
             "lang": lang,
             "name": corpus.names(lang).get(code, ""),
@@ -160,7 +160,8 @@ class JsonLines:
         return record
 
 
-def _picture(art: str, code: str, view: int) -> dict[str, Any]:
+def picture(art: str, code: str, view: int) -> dict[str, Any]:
+    """The fields of a record that RenderPicture draws by."""
     return {"image_key": f"{art}/{code}/{view}", "art": art, "code": code, "view": view}
 
 
@@ -189,7 +190,7 @@ def _pairs(
             if not found or not available or (needs == "two keywords" and len(found) < 2):
                 continue
             if split != "train":
-                available = available[_hash(f"{lang}/{concept.code}") % len(available) :][:1]
+                available = available[number_of(f"{lang}/{concept.code}") % len(available) :][:1]
             pairs += [(art, concept.code, lang) for art in available]
     return pairs
 
@@ -217,7 +218,3 @@ def checked(index: int, length: int) -> int:
     if not 0 <= index < length:
         raise IndexError(f"record {index} of {length}")
     return index
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

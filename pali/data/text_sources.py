@@ -19,8 +19,9 @@ from typing import Any
 from pali.data.demo_corpus import FIRST_UNSEEN_VIEW, load_corpus
 from pali.data.demo_flags import TRAIN_FLAGS, UNSEEN_FLAGS, DemoFlags, load_flags
 from pali.data.demo_strings import DemoStrings, is_unseen, load_strings
+from pali.data.drawing import number_of
 from pali.data.question_phrases import FLAG_QUESTIONS
-from pali.data.sources import TRAIN_VIEWS, checked
+from pali.data.sources import TRAIN_VIEWS, checked, picture
 
 OCR_SPLITS: dict[str, str] = {
     "train": "strings, alone and combined, without the unseen ones",
@@ -103,8 +104,8 @@ class DemoFlagNames:
             view = FIRST_UNSEEN_VIEW
         art = UNSEEN_FLAGS if self.split == "unseen_art" else TRAIN_FLAGS
         name = load_strings().named(lang, "territory")[code]
-        record = {"image_key": f"{art}/{code}/{view}", "art": art, "code": code, "view": view}
-        return record | {"lang": lang, "name": name, "label": _flag_label(code)}
+        record = {"lang": lang, "name": name, "label": _flag_label(code)}
+        return picture(art, code, view) | record
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:
@@ -137,10 +138,9 @@ class DemoFlagQuestions:
             view = FIRST_UNSEEN_VIEW
         code, lang = self._codes[place], self.languages[language]
         art = UNSEEN_FLAGS if self.split == "unseen_art" else TRAIN_FLAGS
-        record = {"image_key": f"{art}/{code}/{view}", "art": art, "code": code, "view": view}
         answer = load_strings().named("en", "territory")[code]
         texts = {"lang": lang, "question": FLAG_QUESTIONS[lang], "answer": answer}
-        return record | texts | {"label": _flag_label(code)}
+        return picture(art, code, view) | texts | {"label": _flag_label(code)}
 
     @property
     def _codes(self) -> Sequence[str]:
@@ -236,5 +236,4 @@ def _check(split: str, known: dict[str, str]) -> None:
 
 
 def _fraction(name: str) -> float:
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") / 2**64
+    return number_of(name) / 2**64

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 from pali.data.demo_strings import faces, load_strings
 from pali.data.drawing import WHITE, Drawing, background, outlined, place, placement, seeded, worn
-from pali.languages import LANGUAGES
+from pali.languages import LANGUAGES, UNSPACED
 
 # What a view may look like. Lengths are shares of the picture's side, angles are degrees.
 SCALE = (0.5, 1.0)  # longer side of the text
@@ -40,8 +40,6 @@ OVERSAMPLING = 1.5
 MEASURE = 64  # pixels of an em at which lines are compared
 
 RIGHT_TO_LEFT = frozenset({"Arab", "Hebr"})
-# Written without spaces between words.
-UNSPACED = frozenset({"Hani", "Kana", "Khmr", "Laoo", "Mymr", "Thai"})
 _NEVER_FIRST = frozenset("ะาำๅๆฯະາຳໆຯ、。，）」・ーぁぃぅぇぉっゃゅょァィゥェォッャュョ)")
 _NEVER_LAST = frozenset("เแโใไເແໂໃໄ（「(")
 _STACKING = "\u1039\u17d2"  # Myanmar's and Khmer's: what follows goes below
