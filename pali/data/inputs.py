@@ -135,7 +135,7 @@ class Inputs:
             ]
         if config.patch_weight:
             show = ShowPatchWords(size, config.model.vit.grid, str(self.tokenizer))
-            parts = [(pipeline.append(part, show), *rest) for part, *rest in parts]
+            parts = [(pipeline.append(part, show), rows, convert) for part, rows, convert in parts]
         datasets = [
             pipeline.batch_dataset(pipeline.mixture_dataset(part, config.seed), convert, rows)
             for part, rows, convert in parts
