@@ -43,7 +43,7 @@ class Word(NamedTuple):
     text: str
     pieces: tuple[str, ...]
     """The SentencePiece pieces it is made of; the first begins with "▁" where a space stands."""
-    patches: Float[np.ndarray, "side side"]
+    patches: Float[np.ndarray, "rows columns"]
     """Mean over the pieces of the share of each patch, by row and column of the picture."""
 
     @property
@@ -55,7 +55,7 @@ class Word(NamedTuple):
 class Attention(NamedTuple):
     """What the decoder read of the picture while it wrote one answer."""
 
-    patches: Float[np.ndarray, "t side side"]
+    patches: Float[np.ndarray, "t rows columns"]
     """For every token of the answer, the end token counted, the share of each patch, from the top
     left. What a token's shares lack to one went to the prompt."""
     words: list[Word]
@@ -83,7 +83,7 @@ def explain(
     """
     written = [_written(text) for text in texts]
     prompts = [[*tokenizer.encode(text.prompt), tokenizer.eos_id] for text in written]
-    side = config.vit.grid
+    grid, hidden = config.vit.grid, int(config.vit.class_token_visual)
     found: list[Attention] = []
     for start, count, size in batches(len(written)):
         picked = filled(start, count, size)
@@ -96,7 +96,8 @@ def explain(
             padded([written[i].tokens for i in picked]),
         )
         for text, row in zip(written[start : start + count], np.asarray(shares), strict=False):
-            patches = row[: text.num_tokens, : side * side].reshape(-1, side, side)
+            seen = row[: text.num_tokens, hidden : config.vit.num_visual_tokens]
+            patches = seen.reshape(-1, *grid)
             found.append(Attention(patches, words(tokenizer, text.tokens, patches)))
     return found
 
@@ -126,7 +127,7 @@ def shares_of_source(
 
 
 def words(
-    tokenizer: Tokenizer, tokens: Sequence[int], patches: Float[np.ndarray, "t side side"]
+    tokenizer: Tokenizer, tokens: Sequence[int], patches: Float[np.ndarray, "t rows columns"]
 ) -> list[Word]:
     """The words that tokens spell, each with the mean of what its tokens looked at.
 

@@ -119,9 +119,9 @@ def _title(code: str) -> str:
 
 
 def _word(word: Word, button: str) -> str:
-    side = len(word.patches)
-    row, column = divmod(int(word.patches.argmax()), side)
-    alt = f"most in row {row + 1}, column {column + 1} of {side} by {side} patches"
+    rows, columns = word.patches.shape
+    row, column = divmod(int(word.patches.argmax()), columns)
+    alt = f"most in row {row + 1}, column {column + 1} of {rows} by {columns} patches"
     said = f"{word.on_picture:.0%} on the picture, {1 - word.on_picture:.0%} on the prompt"
     space = " " if word.pieces[0].startswith("\u2581") else ""
     return (
@@ -132,7 +132,7 @@ def _word(word: Word, button: str) -> str:
     )
 
 
-def _map(patches: Float[np.ndarray, "side side"]) -> str:
+def _map(patches: Float[np.ndarray, "rows columns"]) -> str:
     """One pixel for each patch, in 16 colours up to its own highest."""
     highest = max(float(patches.max()), np.finfo(np.float32).tiny)
     levels = np.round(patches / highest * (_LEVELS - 1)).astype(np.uint8)

@@ -19,10 +19,37 @@ from typing import Any, Literal, TypeVar
 
 Dtype = Literal["float32", "bfloat16"]
 
+Norm = Literal["layer", "centred", "rms"]
+"""A norm: to mean 0 and variance 1 with a scale and a bias; the same with a scale alone; to a mean
+square of 1, without centring, with a scale alone."""
+
+
+@dataclass(frozen=True)
+class PixelConfig:
+    """How a picture becomes the numbers that a ViT reads; the defaults are SigLIP's in big_vision.
+
+    It belongs to the weights: a ViT sees worse through the preprocessing of another.
+    """
+
+    resample: Literal["bilinear", "bicubic"] = "bilinear"
+    """Antialiased in either case."""
+    fit: Literal["squash", "crop"] = "squash"
+    """A picture of another aspect ratio is squashed, or cut at both ends of its longer side."""
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    """Of red, green and blue in [0, 1]; taken off."""
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    """Then divided by this."""
+
+    def __post_init__(self):
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if len(value) != 3 or (name == "std" and min(value) <= 0):
+                raise ValueError(f"{name} is {value}; it must be three numbers, std above 0")
+
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """A Vision Transformer: pre-LN, learned positions, patch tokens out (pali/models/vit.py)."""
+    """A Vision Transformer: pre-norm, learned positions, patch tokens out (pali/models/vit.py)."""
 
     width: int
     depth: int
@@ -30,17 +57,37 @@ class ViTConfig:
     num_heads: int
     patch_size: int
     """Side of a square patch, in pixels."""
-    image_size: int
-    """Side of the square picture, in pixels; a multiple of `patch_size`."""
+    image_size: int | tuple[int, int]
+    """Side of a square picture in pixels, or height and width; multiples of `patch_size`."""
     class_token: bool = False
-    """Whether a learned token stands before the patches (ViT, CLIP). It is never a visual token."""
-    pool: Literal["none", "map"] = "none"
-    """What reads the tokens when classifying: "map" is the attention-pooling head of SigLIP."""
+    """Whether a learned token stands before the patches (ViT, CLIP)."""
+    class_token_visual: bool = False
+    """Whether it is a visual token, too: the first one."""
+    pool: Literal["none", "map", "token"] = "none"
+    """What a picture is summed up by: the attention-pooling head of SigLIP, or the class token."""
+    pre_logits: bool = False
+    """A linear map and a tanh on that vector (Hugging Face's `pooler`)."""
     num_classes: int = 0
     """Outputs of the linear classifier on the pooled vector; 0 leaves that vector as it is."""
-    gelu: Literal["exact", "tanh"] = "tanh"
-    """big_vision and SigLIP use the tanh approximation, Hugging Face's ViT the exact function."""
+    gelu: Literal["exact", "tanh", "quick"] = "tanh"
+    """big_vision and SigLIP use the tanh approximation, Hugging Face's ViT the exact function, CLIP
+    x sigmoid(1.702 x)."""
+    norm: Norm = "layer"
     layer_norm_epsilon: float = 1e-6
+    """Of every norm."""
+    final_norm: Literal["tokens", "pooled"] = "tokens"
+    """What goes through the last norm: every token, or (CLIP) only what is pooled."""
+    embedding_norm: bool = False
+    """A norm before the first block (CLIP)."""
+    patch_bias: bool = True
+    """Whether the patch embedding has a bias (CLIP's has none)."""
+    parallel: bool = False
+    """Attention and MLP side by side on one norm, their outputs under one bias (ViT-22B)."""
+    qkv_bias: bool = True
+    """Whether queries, keys and values have biases (ViT-22B's have none)."""
+    qk_norm: Norm | None = None
+    """A norm on the queries and keys of each head, its scale shared by the heads (ViT-22B)."""
+    pixels: PixelConfig = field(default_factory=PixelConfig)
     dropout: float = 0.0
     dtype: Dtype = "float32"
     """Operands of the matrix products; accumulation and parameters stay float32."""
@@ -50,20 +97,26 @@ class ViTConfig:
     """Recompute a block's activations in the backward pass instead of keeping them."""
 
     def __post_init__(self):
-        _at_least(self, 1, "width", "depth", "mlp_dim", "num_heads", "patch_size", "image_size")
+        _at_least(self, 1, "width", "depth", "mlp_dim", "num_heads", "patch_size")
         _at_least(self, 0, "num_classes")
         _between(self, 0, 1, "dropout")
         _between(self, 0, math.inf, "layer_norm_epsilon")
-        if self.image_size % self.patch_size:
-            raise ValueError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}; "
-                f"the nearest sizes are {self.image_size // self.patch_size * self.patch_size} and "
-                f"{(self.image_size // self.patch_size + 1) * self.patch_size}"
-            )
+        for side in self.image_shape:
+            if side < 1 or side % self.patch_size:
+                below = side // self.patch_size * self.patch_size
+                near = [str(s) for s in (below, below + self.patch_size) if s > 0]
+                raise ValueError(
+                    f"image_size {self.image_size} is not a multiple of patch_size "
+                    f"{self.patch_size}; the nearest sizes are {' and '.join(near)}"
+                )
         if self.width % self.num_heads:
             raise ValueError(f"num_heads {self.num_heads} does not divide width {self.width}")
-        if self.num_classes and self.pool == "none":
-            raise ValueError(f'num_classes {self.num_classes} needs pool="map": there is no vector')
+        if (self.num_classes or self.pre_logits) and self.pool == "none":
+            what = "pre_logits" if self.pre_logits else f"num_classes {self.num_classes}"
+            raise ValueError(f'{what} needs pool="map" or pool="token": there is no vector')
+        if not self.class_token and (self.pool == "token" or self.class_token_visual):
+            what = 'pool="token"' if self.pool == "token" else "class_token_visual"
+            raise ValueError(f"{what} needs class_token=True: there is no such token")
 
     @property
     def head_dim(self) -> int:
@@ -71,14 +124,21 @@ class ViTConfig:
         return self.width // self.num_heads
 
     @property
-    def grid(self) -> int:
-        """Patches along a side of the picture."""
-        return self.image_size // self.patch_size
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the picture, in pixels."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        height, width = self.image_shape
+        return height // self.patch_size, width // self.patch_size
 
     @property
     def num_visual_tokens(self) -> int:
-        """Patches of one picture, which all become visual tokens."""
-        return self.grid**2
+        """Patches of one picture, which all become visual tokens; and the class token, if asked."""
+        return math.prod(self.grid) + self.class_token_visual
 
 
 @dataclass(frozen=True)
@@ -95,6 +155,8 @@ class MT5Config:
     decoder_layers: int
     relative_buckets: int = 32
     relative_max_distance: int = 128
+    relative_bias: Literal["stack", "layer"] = "stack"
+    """One table of positions for a whole stack of layers (mT5), or one for each layer (umT5)."""
     dropout: float = 0.0
     dtype: Dtype = "float32"
     """Operands of the matrix products. Never float16: mT5's activations overflow it."""
@@ -288,10 +350,13 @@ def _build(kind: Any, value: Any, path: str) -> Any:
             raise ValueError(f"{path} is {value!r}; it must have {len(kinds)} elements")
         return tuple(_build(kinds[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if origin in (typing.Union, types.UnionType):
-        if value is None:
+        kinds = [k for k in typing.get_args(kind) if k is not type(None)]
+        if value is None and len(kinds) < len(typing.get_args(kind)):
             return None
-        (kind,) = (k for k in typing.get_args(kind) if k is not type(None))
-        return _build(kind, value, path)
+        lists = [k for k in kinds if typing.get_origin(k) is tuple]
+        return _build(
+            (lists if lists and isinstance(value, list | tuple) else kinds)[0], value, path
+        )
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, path)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

@@ -49,7 +49,7 @@ def test_shares_sum_to_one_and_a_hidden_picture_has_none(model, seen):
 @pytest.mark.parametrize("decoding", [Decoding(), Decoding("sample", seed=3), Decoding("beam")])
 def test_every_token_has_a_map_whatever_chose_it(model, seen, decoding):
     texts = model.generate(seen, prompts.caption("sw"), decoding=decoding)
-    side = model.config.vit.image_size // model.config.vit.patch_size
+    side, _ = model.config.vit.grid
     found = model.explain(seen, texts)
     for row, (text, made) in enumerate(zip(texts, found, strict=True)):
         assert made.patches.shape == (text.num_tokens, side, side)

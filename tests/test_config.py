@@ -58,7 +58,10 @@ def test_an_int_in_json_is_a_float_where_one_is_due():
         ({"widht": 8}, "ViTConfig has no field 'widht'; did you mean 'width'?"),
         ({"depth": "two"}, "ViTConfig.depth is 'two'; it must be of type int"),
         ({"depth": True}, "ViTConfig.depth is True"),
-        ({"pool": "mean"}, r"ViTConfig.pool is 'mean'; it must be one of \('none', 'map'\)"),
+        (
+            {"pool": "mean"},
+            r"ViTConfig.pool is 'mean'; it must be one of \('none', 'map', 'token'\)",
+        ),
         ({"scan": None}, "ViTConfig.scan is None"),
     ],
 )

@@ -134,7 +134,7 @@ class Inputs:
                 for lengths, part, rows in by_length(mixture, data, config.seed)
             ]
         if config.patch_weight:
-            show = ShowPatchWords(size, config.model.vit.grid, str(self.tokenizer))
+            show = ShowPatchWords(size, config.model.vit.grid[0], str(self.tokenizer))
             parts = [(pipeline.append(part, show), rows, convert) for part, rows, convert in parts]
         datasets = [
             pipeline.batch_dataset(pipeline.mixture_dataset(part, config.seed), convert, rows)

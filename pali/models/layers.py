@@ -8,7 +8,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import flax.linen as nn
 import jax
@@ -61,15 +61,23 @@ def _project_backwards(dtype: Any, x_dtype: Any, kernel_dtype: Any, saved: Any, 
 _project.defvjp(_project_forwards, _project_backwards)
 
 
-def gelu(x: Float[Array, "*b d"], *, exact: bool = False) -> Float[Array, "*b d"]:
-    """The Gaussian error linear unit or its tanh approximation; float32 inside, in x's type.
+def gelu(
+    x: Float[Array, "*b d"], form: Literal["exact", "tanh", "quick"] = "tanh"
+) -> Float[Array, "*b d"]:
+    """The Gaussian error linear unit or an approximation of it; float32 inside, in x's type.
 
-    Its inner values are made again in the backward pass: cheaper than keeping them.
+    "quick" is x sigmoid(1.702 x), as CLIP has it. The inner values are made again in the backward
+    pass: cheaper than keeping them.
     """
 
     @jax.checkpoint
     def compute(x: Array) -> Array:
-        return jax.nn.gelu(x.astype(jnp.float32), approximate=not exact).astype(x.dtype)
+        y = x.astype(jnp.float32)
+        if form == "quick":
+            y = y * jax.nn.sigmoid(1.702 * y)
+        else:
+            y = jax.nn.gelu(y, approximate=form == "tanh")
+        return y.astype(x.dtype)
 
     return compute(x)
 
@@ -117,16 +125,19 @@ class LayerNorm(nn.Module):
 
     epsilon: float = 1e-6
     dtype: Any = jnp.float32
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         """Mean 0 and variance 1 over d, then scale and bias."""
         scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
-        bias = self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])
         x = x.astype(jnp.float32)
         x = x - x.mean(-1, keepdims=True)
         x = x * jnp.reciprocal(jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + self.epsilon))
-        return (x * scale + bias).astype(self.dtype)
+        x = x * scale
+        if self.use_bias:
+            x = x + self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])
+        return x.astype(self.dtype)
 
 
 class RMSNorm(nn.Module):

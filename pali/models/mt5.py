@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""mT5 (T5 v1.1): embeddings [b s D] -> encoder -> decoder -> logits [b t V], with a cache.
+"""mT5 and umT5: embeddings [b s D] -> encoder -> decoder -> logits [b t V], with a cache.
 
 Pre-norm blocks with RMSNorm and no biases; a gated tanh-GELU; attention logits that are not scaled
 (the factor 1/sqrt(H) is in the query's initialiser); one learned bias over relative positions for
-each stack, shared by its layers and absent from cross-attention; an output head of its own, whose
-logits are not scaled either (arXiv 2010.11934). Parameter names, initialisers and the places of
-dropout are those of T5X (`t5x/examples/t5`), so importing its checkpoints is renaming.
+each stack, shared by its layers and absent from cross-attention (in umT5, arXiv 2304.09151, one for
+each layer); an output head of its own, whose logits are not scaled either (arXiv 2010.11934).
+Parameter names, initialisers and the places of dropout are those of T5X (`t5x/examples/t5`, for
+umT5 `scalable_t5`), so importing its checkpoints is renaming.
 
 The encoder reads embeddings, not tokens: what is embedded, and what stands before it, is decided
 outside (pali/models/pali.py). The cache is a plain dict that the caller holds and passes. With
@@ -151,7 +152,9 @@ class Encoder(nn.Module):
         """All positions attend to those where `mask` is True."""
         cfg = self.config
         positions = jnp.arange(x.shape[1])
-        bias = RelativeBias(cfg, bidirectional=True, name="relpos_bias")(positions, positions)
+        bias = None
+        if cfg.relative_bias == "stack":
+            bias = RelativeBias(cfg, bidirectional=True, name="relpos_bias")(positions, positions)
         blocks = _layers(EncoderBlock, cfg.encoder_layers, cfg, deterministic)
         x, _ = blocks(dropout(cfg, deterministic)(x), None, mask[:, None, None, :], bias)
         x = RMSNorm(dtype=cfg.dtype, name="encoder_norm")(x)
@@ -166,7 +169,8 @@ class Decoder(nn.Module):
     def setup(self):
         """What stands beside the layers."""
         cfg = self.config
-        self.relpos_bias = RelativeBias(cfg, bidirectional=False)
+        if cfg.relative_bias == "stack":
+            self.relpos_bias = RelativeBias(cfg, bidirectional=False)
         self.decoder_norm = RMSNorm(dtype=cfg.dtype)
         self.logits_dense = Head(cfg)
         self.dropout = dropout(cfg)
@@ -180,8 +184,8 @@ class Decoder(nn.Module):
     ) -> Float[Array, "b t D"]:
         """All positions at once (teacher forcing)."""
         positions = jnp.arange(x.shape[1])
-        bias = self.relpos_bias(positions, positions)
         causal = positions[:, None] >= positions
+        bias = self._shared_bias(positions, positions)
         shared = (encoded, causal, bias, encoder_mask[:, None, None, :])
         x = self.dropout(x, deterministic)
         x, _ = self._through("__call__", deterministic, x, None, *shared)
@@ -197,11 +201,14 @@ class Decoder(nn.Module):
     ) -> tuple[Float[Array, "b 1 D"], Cache]:
         """The position `index` alone, reading earlier ones from the cache."""
         positions = jnp.arange(cache["self_key"].shape[-1])
-        bias = self.relpos_bias(index[None], positions)
+        bias = self._shared_bias(index[None], positions)
         per_layer = {name: array for name, array in cache.items() if name != "cross_mask"}
         shared = (index, positions <= index, bias, cache["cross_mask"][0, :, None, None, :])
         x, written = self._through("step", True, x, per_layer, *shared)
         return self.decoder_norm(x), cache | written
+
+    def _shared_bias(self, queries: Array, keys: Array) -> Array | None:
+        return self.relpos_bias(queries, keys) if self.config.relative_bias == "stack" else None
 
     @nn.compact
     def _through(self, method: str, deterministic: bool, x: Any, cache: Any, *shared: Any) -> Any:
@@ -219,10 +226,16 @@ class EncoderBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b s D"], _: None, mask: Array, bias: Float[Array, "N s s"]
+        self, x: Float[Array, "b s D"], _: None, mask: Array, bias: Float[Array, "N s s"] | None
     ) -> tuple[Float[Array, "b s D"], None]:
-        """`mask` and `bias` as in `Attention`; the second argument and result are unused."""
+        """`mask` and `bias` as in `Attention`; the second argument and result are unused.
+
+        Without `bias` the layer has one of its own.
+        """
         cfg = self.config
+        if bias is None:
+            positions = jnp.arange(x.shape[1])
+            bias = RelativeBias(cfg, bidirectional=True, name="relpos_bias")(positions, positions)
         drop = dropout(cfg, self.deterministic)
         attention = Attention(cfg, self.deterministic, name="attention")
         y = RMSNorm(dtype=cfg.dtype, name="pre_attention_layer_norm")(x)
@@ -240,6 +253,8 @@ class DecoderBlock(nn.Module):
     def setup(self):
         """Three sublayers, a norm before each."""
         cfg = self.config
+        if cfg.relative_bias == "layer":
+            self.relpos_bias = RelativeBias(cfg, bidirectional=False)
         self.pre_self_attention_layer_norm = RMSNorm(dtype=cfg.dtype)
         self.self_attention = Attention(cfg, self.deterministic)
         self.pre_cross_attention_layer_norm = RMSNorm(dtype=cfg.dtype)
@@ -254,10 +269,13 @@ class DecoderBlock(nn.Module):
         _: None,
         encoded: Float[Array, "b s D"],
         mask: Array,
-        bias: Float[Array, "N t t"],
+        bias: Float[Array, "N t t"] | None,
         cross_mask: Array,
     ) -> tuple[Float[Array, "b t D"], None]:
-        """Every target position at once."""
+        """Every target position at once; without `bias` the layer has one of its own."""
+        if bias is None:
+            positions = jnp.arange(x.shape[1])
+            bias = self.relpos_bias(positions, positions)
         y = self.pre_self_attention_layer_norm(x)
         seen = self.self_attention.keys_and_values(y)
         x = x + self.dropout(self.self_attention(y, seen, mask, bias))
@@ -275,10 +293,12 @@ class DecoderBlock(nn.Module):
         cache: Cache,
         index: Int[Array, ""],
         mask: Array,
-        bias: Float[Array, "N 1 t"],
+        bias: Float[Array, "N 1 t"] | None,
         cross_mask: Array,
     ) -> tuple[Float[Array, "b 1 D"], Cache]:
         """One position, written into this layer's part of the cache (no leading L)."""
+        if bias is None:
+            bias = self.relpos_bias(index[None], jnp.arange(cache["self_key"].shape[-1]))
         y = self.pre_self_attention_layer_norm(x)
         key, value = self.self_attention.keys_and_values(y)
         keys = lax.dynamic_update_slice_in_dim(cache["self_key"], key, index, axis=3)

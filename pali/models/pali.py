@@ -101,9 +101,8 @@ def init_params(config: PaLIConfig, key: Array) -> Params:
 
     Under `jax.eval_shape` it tells structure and shapes at any size without computing anything.
     """
-    side = config.vit.image_size
     batch: Batch = {
-        "image": jnp.zeros((1, side, side, 3), jnp.uint8),
+        "image": jnp.zeros((1, *config.vit.image_shape, 3), jnp.uint8),
         "image_mask": jnp.ones((1,), jnp.bool_),
         "encoder_input_tokens": jnp.ones((1, 1), jnp.int32),
         "decoder_input_tokens": jnp.ones((1, 1), jnp.int32),

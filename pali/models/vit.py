@@ -2,33 +2,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Vision Transformer: image [b h w 3] -> visual tokens [b p d], one for each patch, not pooled.
 
-Pre-LN blocks with biases, learned absolute positions, an optional class token and an optional
-attention-pooling (MAP) head, as in "Scaling Vision Transformers" (arXiv 2106.04560) and SigLIP.
-Parameter names are those of big_vision's `models/vit.py`: importing its checkpoints is renaming.
+Pre-norm blocks, learned absolute positions, an optional class token and an optional
+attention-pooling (MAP) head, as in "Scaling Vision Transformers" (arXiv 2106.04560) and SigLIP;
+with the flags of the config also the ViT of CLIP (arXiv 2103.00020) and ViT-22B (arXiv 2302.05442,
+section 2). Parameter names are those of big_vision's `models/vit.py`, and Flax's for norms on
+queries and keys: importing their checkpoints is renaming.
+
+The class token is no visual token unless `class_token_visual` asks for it; it has no position of
+its own, since adding one to it is the same as having learned another class token.
 
 Einsum letters (pali/types.py): B batch, S queries, T keys, N heads, H head width, D width.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from pali.config import ViTConfig
-from pali.models.layers import Dense, LayerNorm, block_stack, contract, gelu, project
+from pali.config import Norm, PixelConfig, ViTConfig
+from pali.models.layers import Dense, LayerNorm, RMSNorm, block_stack, contract, gelu, project
 
 
 class Seen(NamedTuple):
     """What a ViT makes of pictures."""
 
     tokens: Float[Array, "b p d"]
-    """Visual tokens in `config.dtype`, after the final LayerNorm, the class token left out."""
+    """Visual tokens in `config.dtype`, after the final norm where it is for all tokens."""
     pooled: Float[Array, "b d"] | None
-    """With `pool="map"`: one vector for each picture, in float32."""
+    """Unless `pool="none"`: one vector for each picture, in float32."""
     classes: Float[Array, "b classes"] | None
     """With `num_classes` as well: the class logits in float32."""
 
@@ -45,19 +51,19 @@ class ViT(nn.Module):
         """What it makes of the pictures.
 
         Args:
-          image: bytes 0..255, scaled here to [-1, 1]; or floats, taken as they are.
+          image: bytes 0..255, scaled here as `config.pixels` says; or floats, taken as they are.
           deterministic: False turns dropout on, which needs a "dropout" rng.
 
         Raises:
           ValueError: the picture is not of the configured size.
         """
         cfg = self.config
-        if image.shape[1:] != (cfg.image_size, cfg.image_size, 3):
+        if image.shape[1:] != (*cfg.image_shape, 3):
             raise ValueError(
                 f"the picture has shape {image.shape[1:]}; this ViT reads "
-                f"({cfg.image_size}, {cfg.image_size}, 3): resize it with pali.image.resize"
+                f"{(*cfg.image_shape, 3)}: resize it with pali.image.resize"
             )
-        x = Patches(cfg, name="embedding")(scale_pixels(image))
+        x = Patches(cfg, name="embedding")(scale_pixels(image, cfg.pixels))
         positions = self.param(
             "pos_embedding", nn.initializers.normal(cfg.width**-0.5), (1, x.shape[1], cfg.width)
         )
@@ -66,21 +72,41 @@ class ViT(nn.Module):
             cls = self.param("cls", nn.initializers.zeros_init(), (1, 1, cfg.width))
             x = jnp.concatenate([jnp.tile(cls.astype(x.dtype), (x.shape[0], 1, 1)), x], axis=1)
         x = nn.Dropout(cfg.dropout)(x, deterministic)
-        x = Transformer(cfg, name="Transformer")(x, deterministic)
+        x, normed = Transformer(cfg, name="Transformer")(x, deterministic)
 
         pooled = classes = None
-        if cfg.pool == "map":
-            pooled = MAPHead(cfg, name="MAPHead_0")(x).astype(jnp.float32)
+        if cfg.pool != "none":
+            head = MAPHead(cfg, name="MAPHead_0") if cfg.pool == "map" else _first
+            pooled = head(normed).astype(jnp.float32)
+            if cfg.pre_logits:
+                pooled = jnp.tanh(Dense((cfg.width,), name="pre_logits")(pooled))
             if cfg.num_classes:
                 classes = Dense((cfg.num_classes,), name="head")(pooled)
-        return Seen(x[:, int(cfg.class_token) :], pooled, classes)
+        hidden = int(cfg.class_token and not cfg.class_token_visual)
+        return Seen(x[:, hidden:], pooled, classes)
 
 
-def scale_pixels(image: Array) -> Float[Array, "b h w 3"]:
-    """Bytes 0..255 to [-1, 1], on the device, so that only bytes travel; floats pass unchanged."""
-    if image.dtype == jnp.uint8:
-        return image.astype(jnp.float32) / 127.5 - 1.0
-    return image
+def scale_pixels(image: Array, pixels: PixelConfig) -> Float[Array, "b h w 3"]:
+    """Bytes 0..255 as the ViT wants them, on the device, so that only bytes travel.
+
+    Floats pass unchanged.
+    """
+    if image.dtype != jnp.uint8:
+        return image
+    mean, std = (np.array(value, np.float32) * 255 for value in (pixels.mean, pixels.std))
+    return (image.astype(jnp.float32) - mean) / std
+
+
+def _first(x: Float[Array, "b p d"]) -> Float[Array, "b d"]:
+    return x[:, 0]
+
+
+def make_norm(config: ViTConfig, kind: Norm, name: str) -> nn.Module:
+    """The norm of a kind, its parameters under `name`."""
+    if kind == "rms":
+        return RMSNorm(config.layer_norm_epsilon, config.dtype, name=name)
+    bias = kind == "layer"
+    return LayerNorm(config.layer_norm_epsilon, config.dtype, use_bias=bias, name=name)
 
 
 class Patches(nn.Module):
@@ -96,12 +122,13 @@ class Patches(nn.Module):
             1.0, "fan_in", "truncated_normal", in_axis=(0, 1, 2), out_axis=3
         )
         kernel = self.param("kernel", init, (size, size, 3, width))
-        bias = self.param("bias", nn.initializers.zeros_init(), (width,))
         b, h, w, c = image.shape
         x = image.reshape(b, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
         x = x.reshape(b, (h // size) * (w // size), size * size * c)
-        dtype = self.config.dtype
-        return (project(x, kernel.reshape(-1, width), dtype) + bias).astype(dtype)
+        x = project(x, kernel.reshape(-1, width), self.config.dtype)
+        if self.config.patch_bias:
+            x = x + self.param("bias", nn.initializers.zeros_init(), (width,))
+        return x.astype(self.config.dtype)
 
 
 class Transformer(nn.Module):
@@ -110,9 +137,13 @@ class Transformer(nn.Module):
     config: ViTConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b p d"], deterministic: bool) -> Float[Array, "b p d"]:
-        """All blocks, then the norm."""
+    def __call__(
+        self, x: Float[Array, "b p d"], deterministic: bool
+    ) -> tuple[Float[Array, "b p d"], Float[Array, "b p d"]]:
+        """The tokens after all blocks as `final_norm` wants them, and through the final norm."""
         cfg = self.config
+        if cfg.embedding_norm:
+            x = make_norm(cfg, cfg.norm, "embedding_norm")(x)
         blocks = block_stack(
             Block,
             cfg.depth,
@@ -123,11 +154,12 @@ class Transformer(nn.Module):
             deterministic=deterministic,
         )
         x, _ = blocks(x, None)
-        return LayerNorm(cfg.layer_norm_epsilon, cfg.dtype, name="encoder_norm")(x)
+        normed = make_norm(cfg, cfg.norm, "encoder_norm")(x)
+        return (normed if cfg.final_norm == "tokens" else x), normed
 
 
 class Block(nn.Module):
-    """Pre-LN attention, then pre-LN MLP, each added to its input."""
+    """Attention on a norm, then an MLP on a norm, each added to its input; or both on one norm."""
 
     config: ViTConfig
     deterministic: bool = True
@@ -137,18 +169,21 @@ class Block(nn.Module):
         """The form that `block_stack` wants."""
         cfg = self.config
         dropout = nn.Dropout(cfg.dropout, deterministic=self.deterministic)
-        y = LayerNorm(cfg.layer_norm_epsilon, cfg.dtype, name="LayerNorm_0")(x)
-        y = Attention(cfg, name="MultiHeadDotProductAttention_0")(y, y)
-        x = x + dropout(y)
-        y = LayerNorm(cfg.layer_norm_epsilon, cfg.dtype, name="LayerNorm_1")(x)
-        y = MLP(cfg, name="MlpBlock_0")(y)
-        return x + dropout(y), None
+        attention = Attention(cfg, out_bias=not cfg.parallel, name="MultiHeadDotProductAttention_0")
+        mlp = MLP(cfg, name="MlpBlock_0")
+        y = make_norm(cfg, cfg.norm, "LayerNorm_0")(x)
+        if cfg.parallel:
+            return x + dropout(attention(y, y) + mlp(y)), None
+        x = x + dropout(attention(y, y))
+        y = make_norm(cfg, cfg.norm, "LayerNorm_1")(x)
+        return x + dropout(mlp(y)), None
 
 
 class Attention(nn.Module):
     """Multi-head attention of `queries` over `keys`; softmax in float32."""
 
     config: ViTConfig
+    out_bias: bool = True
 
     @nn.compact
     def __call__(
@@ -158,13 +193,18 @@ class Attention(nn.Module):
         cfg = self.config
         init = nn.initializers.xavier_uniform()
         heads = (cfg.num_heads, cfg.head_dim)
-        query = Dense(heads, dtype=cfg.dtype, kernel_init=init, name="query")(queries)
-        key = Dense(heads, dtype=cfg.dtype, kernel_init=init, name="key")(keys)
-        value = Dense(heads, dtype=cfg.dtype, kernel_init=init, name="value")(keys)
+        plain: Any = {"dtype": cfg.dtype, "kernel_init": init, "use_bias": cfg.qkv_bias}
+        query = Dense(heads, name="query", **plain)(queries)
+        key = Dense(heads, name="key", **plain)(keys)
+        value = Dense(heads, name="value", **plain)(keys)
+        if cfg.qk_norm:
+            query = make_norm(cfg, cfg.qk_norm, "query_ln")(query)
+            key = make_norm(cfg, cfg.qk_norm, "key_ln")(key)
         logits = contract("BSNH,BTNH->BNST", query, key, cfg.dtype) * cfg.head_dim**-0.5
         weights = jax.nn.softmax(logits, axis=-1)
         x = contract("BNST,BTNH->BSNH", weights, value, cfg.dtype).astype(cfg.dtype)
-        return Dense((cfg.width,), contracted=2, dtype=cfg.dtype, kernel_init=init, name="out")(x)
+        plain["use_bias"] = self.out_bias
+        return Dense((cfg.width,), contracted=2, name="out", **plain)(x)
 
 
 class MLP(nn.Module):
@@ -181,7 +221,7 @@ class MLP(nn.Module):
         x = Dense(
             (cfg.mlp_dim,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_0"
         )(x)
-        x = gelu(x, exact=cfg.gelu == "exact")
+        x = gelu(x, cfg.gelu)
         return Dense(
             (cfg.width,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_1"
         )(x)
@@ -199,6 +239,6 @@ class MAPHead(nn.Module):
         probe = self.param("probe", nn.initializers.xavier_uniform(), (1, 1, cfg.width))
         probe = jnp.tile(probe.astype(x.dtype), (x.shape[0], 1, 1))
         x = Attention(cfg, name="MultiHeadDotProductAttention_0")(probe, x)
-        y = LayerNorm(cfg.layer_norm_epsilon, cfg.dtype, name="LayerNorm_0")(x)
+        y = make_norm(cfg, cfg.norm, "LayerNorm_0")(x)
         x = x + MLP(cfg, name="MlpBlock_0")(y)
         return x[:, 0]
