@@ -24,9 +24,13 @@ __version__ = "0.1.0"
 def load(path: str | os.PathLike[str] | None = None) -> Model:
     """The model in the folder `path`, ready to caption; by default the one that comes with pali.
 
+    `path` may also be a repository on the Hugging Face hub, "organisation/name", which is
+    downloaded once.
+
     Raises:
       FileNotFoundError: the folder is not a model; the message says what it lacks.
       ValueError: a file of it is damaged, or the weights do not fit its configuration.
+      ModuleNotFoundError: a repository, and huggingface_hub is not installed.
     """
     from pali.predict import load_model
 

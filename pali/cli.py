@@ -37,6 +37,7 @@ COMMANDS = {
     "train": "train or fine-tune from a config file",
     "evaluate": "score a model on tasks",
     "tasks": "look at the registered tasks and mixtures",
+    "convert": "weights of others into a model, and a model into theirs",
     "show": "what is in a model: sizes, languages, notes",
     "doctor": "what is installed, what is missing, how to fix it",
 }

@@ -32,6 +32,7 @@ from rich.progress import Progress
 import pali
 from pali import ranking, report
 from pali.checkpoints import pretrained
+from pali.checkpoints.hub import locate
 from pali.config import PaLIConfig
 from pali.data.benchmarks import Baseline
 from pali.data.evaluation import Example, Split, read_splits
@@ -76,7 +77,7 @@ def main(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or left out for everything")
-    folder = Path(pretrained.EMBEDDED if model is None else model)
+    folder = pretrained.EMBEDDED if model is None else locate(model)
     loaded = load_model(folder)
     size = loaded.config.vit.image_size
     splits = read_splits(tasks, size, loaded.tokenizer, limit, task_modules)

@@ -31,6 +31,7 @@ from pali import asking, attention, compilation_cache, generation, prompts, rank
 from pali.attention import Attention
 from pali.boxes import Box, parse_boxes
 from pali.checkpoints import pretrained
+from pali.checkpoints.hub import locate
 from pali.config import PaLIConfig
 from pali.generation import MAX_LENGTH, Decoding, Text, batches
 from pali.image import ImageError, load_image
@@ -455,12 +456,16 @@ class Model:
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     """The model in the folder `path`; by default the embedded one.
 
+    `path` may also be a repository on the Hugging Face hub, "organisation/name", which is
+    downloaded once.
+
     Raises:
       FileNotFoundError: the folder is not a model; the message says what it lacks.
       ValueError: a file of it is damaged, or the weights do not fit its configuration.
+      ModuleNotFoundError: a repository, and huggingface_hub is not installed.
     """
     compilation_cache.enable()
-    loaded = pretrained.load_model(pretrained.EMBEDDED if path is None else path)
+    loaded = pretrained.load_model(pretrained.EMBEDDED if path is None else locate(path))
     tokenizer = Tokenizer(loaded.tokenizer_path)
     tokenizer.check_fits(loaded.config.mt5.vocab_size)
     return Model(loaded.config, loaded.params, tokenizer, loaded.metadata)

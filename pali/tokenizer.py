@@ -160,3 +160,27 @@ class Tokenizer:
 def load_tokenizer(path: str) -> Tokenizer:
     """The tokenizer of a `.model` file, read once in a process: for functions that only name it."""
     return Tokenizer(path)
+
+
+def with_sentinels(serialized: bytes, count: int, origin: str = "the tokenizer") -> bytes:
+    """A SentencePiece model with its sentinels inside: as it is, or `count` of them put at its end.
+
+    T5's and umT5's published models have none; SeqIO appends them when it loads one, as pieces of
+    their own that count down to <extra_id_0>. Here they become a part of the file. A model that has
+    sentinels inside, as mT5's, is returned unchanged.
+
+    Raises:
+      ValueError: this is no SentencePiece model.
+    """
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.load_from_serialized_proto(serialized)
+    except RuntimeError:
+        raise ValueError(f"{origin} is not a SentencePiece model.") from None
+    if not count or "extra_id" in processor.id_to_piece(processor.get_piece_size() - 1):
+        return serialized
+    # A repeated field may go on at the end of a protocol buffer: field 1 of the model is its
+    # pieces, of which field 1 is the text, 2 the score and 3 the type, 4 for "user defined".
+    pieces = (SENTINEL_SPELLINGS[1].format(i).encode() for i in reversed(range(count)))
+    bodies = (b"\n" + bytes([len(p)]) + p + b"\x15\0\0\0\0\x18\x04" for p in pieces)
+    return serialized + b"".join(b"\n" + bytes([len(body)]) + body for body in bodies)

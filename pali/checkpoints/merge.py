@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pali.checkpoints.weights import Tensor
+
 STACKS = ("layers", "encoderblock")
 """Subtrees that hold a stack of layers: mT5's as T5X calls them, the ViT's as big_vision does."""
 
@@ -166,6 +168,34 @@ def fit(loaded: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any
       MismatchError: lists every missing, unexpected and wrong-shaped path with both shapes.
     """
     return unflatten(fit_names(flatten(loaded), flatten(expected)))
+
+
+def fill(found: Mapping[str, Tensor], expected: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Reads arrays, one after the other, into the structure of the expected tree.
+
+    Args:
+      found: by `a/b/c` names with separate layers.
+      expected: nested dict of `ShapeDtypeStruct`; each stack separate or stacked.
+      where: what they are read from, for errors.
+
+    Returns:
+      A nested dict of NumPy arrays. Memory never holds more than them and one array besides.
+
+    Raises:
+      MismatchError: lists every missing, unexpected and wrong-shaped path with both shapes.
+      ValueError: an array holds infinite numbers or NaN; the message names it.
+    """
+    flat = flatten(expected)
+    check_shapes(
+        {name: tensor.shape for name, tensor in found.items()},
+        {name: leaf.shape for name, leaf in flat.items()},
+    )
+    filled = {}
+    for name, target in flat.items():
+        filled[name] = np.empty(target.shape, target.dtype)
+        for layer, i in separate(name, target.shape).items():
+            filled[name][... if i is None else i] = found[layer].read_finite(layer, where)
+    return unflatten(filled)
 
 
 def fit_names(loaded: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@
     README.md          the model card (not needed to load)
 
 The parameter names are those of `merge.py` with separate layers, whatever form the model has in
-memory; arrays are bfloat16 or float32. The file is memory-mapped and read one array at a time, and
-nothing is ever unpickled.
+memory; arrays are bfloat16 or float32. Over 5 GB the weights are in several files, with an index
+`model.safetensors.index.json`. They are memory-mapped and read one array at a time, and nothing is
+ever unpickled.
 """
 
 from __future__ import annotations
@@ -19,16 +20,13 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import jax
-import numpy as np
-import safetensors
-import safetensors.numpy
 
-from pali.checkpoints import merge
+from pali.checkpoints import containers, merge
+from pali.checkpoints.weights import Component, Tensor
 from pali.config import PaLIConfig, from_json, to_json
 from pali.languages import resolve
 from pali.models.pali import init_params
@@ -42,7 +40,21 @@ EMBEDDED = Path(__file__).parents[1] / "embedded"
 
 CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "spiece.model", "README.md"
 
+_INDEX = f"{WEIGHTS}.index.json"
+
 _WHAT_IT_IS = f"A model folder holds {CONFIG}, {WEIGHTS} and {TOKENIZER}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a part of a converted model comes from."""
+
+    part: str
+    """"vit", "mt5" or "pali"."""
+    origin: str
+    """Architecture, file and place."""
+    licence: str
+    """As the source's own card names it; empty where it does not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +69,8 @@ class Metadata:
     """Names of the prompts it was trained on (pali/prompts.py); empty where that is not known."""
     prompt_length: int = 0
     """Tokens of the longest prompt it was trained on, the end counted; 0 where not known."""
+    sources: tuple[Source, ...] = ()
+    """Of a converted model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,29 +112,30 @@ def save_model(
       MismatchError: `params` are not those of `config`; nothing is written.
     """
     fitted = merge.fit(params, expected_params(config))
-    arrays = {
-        name: np.ascontiguousarray(np.asarray(leaf).astype(dtype))
+    tensors = {
+        name: Tensor.of(leaf).astype(dtype)
         for name, leaf in merge.flatten(merge.unstack_layers(fitted)).items()
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{WEIGHTS}.part"
-    unfinished.touch()
-    mode = unfinished.stat().st_mode  # safetensors would leave the file to its owner alone
-    safetensors.numpy.save_file(arrays, unfinished, metadata={"format": "pali"})
-    unfinished.chmod(mode)
-    unfinished.replace(folder / WEIGHTS)
+    containers.save(folder, tensors, {"format": "pali"})
     if Path(tokenizer_path).resolve() != (folder / TOKENIZER).resolve():
         shutil.copyfile(tokenizer_path, folder / TOKENIZER)
+    write_config(folder, config, metadata)
+    if card is not None:
+        (folder / CARD).write_text(card, encoding="utf-8")
+    return folder
+
+
+def write_config(folder: Path, config: PaLIConfig, metadata: Metadata) -> None:
+    """The config.json of a model folder."""
     description = {
         "format_version": FORMAT_VERSION,
         "model": json.loads(to_json(config)),
         **dataclasses.asdict(metadata),
     }
-    (folder / CONFIG).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-    if card is not None:
-        (folder / CARD).write_text(card)
-    return folder
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
 def load_model(folder: str | os.PathLike) -> LoadedModel:
@@ -139,16 +154,35 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
       MismatchError: the weights do not fit the configuration; lists every path.
     """
     folder = Path(folder)
-    _check_files(folder)
-    config, metadata = _read_config(folder / CONFIG)
-    weights = _read_weights(folder / WEIGHTS)
+    tensors, config, metadata = _open(folder)
     try:
-        params = merge.fit(merge.unflatten(weights), expected_params(config))
+        params = merge.fill(tensors, expected_params(config), str(folder))
     except merge.MismatchError as error:
         raise error.about(
             f"The weights are {folder / WEIGHTS}, the configuration is {CONFIG} beside it."
         ) from None
     return LoadedModel(config, params, folder / TOKENIZER, metadata)
+
+
+def is_folder(folder: Path) -> bool:
+    """Whether it has the config.json of a model folder."""
+    try:
+        return "format_version" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def open_model(folder: Path) -> Component:
+    """A model folder of which no array is read yet; raises as `load_model` does."""
+    tensors, config, _ = _open(folder)
+    origin = f"a PaLI in {folder}"
+    return Component(config, tensors, origin, tokenizer=folder / TOKENIZER)
+
+
+def _open(folder: Path) -> tuple[dict[str, Tensor], PaLIConfig, Metadata]:
+    _check_files(folder)
+    config, metadata = _read_config(folder / CONFIG)
+    return containers.open_folder(folder)[0], config, metadata
 
 
 def expected_params(config: PaLIConfig) -> Params:
@@ -163,7 +197,8 @@ def _check_files(folder: Path) -> None:
         raise FileNotFoundError(
             f"{os.fspath(folder)!r} is a file, not a model folder. {_WHAT_IT_IS}; give the folder."
         )
-    missing = [name for name in (CONFIG, WEIGHTS, TOKENIZER) if not (folder / name).is_file()]
+    weights = _INDEX if (folder / _INDEX).is_file() else WEIGHTS
+    missing = [name for name in (CONFIG, weights, TOKENIZER) if not (folder / name).is_file()]
     if not missing:
         return
     found = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
@@ -211,18 +246,3 @@ def _read_config(path: Path) -> tuple[PaLIConfig, Metadata]:
     except ValueError as error:
         raise ValueError(f"{path} does not describe a model: {error}") from error
     return config, dataclasses.replace(metadata, languages=languages)
-
-
-def _read_weights(path: Path) -> Mapping[str, np.ndarray]:
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            tensors = file.get_tensors()
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is damaged or not a safetensors file ({error}); it has "
-            f"{path.stat().st_size} bytes. Copy or download it again."
-        ) from error
-    for name, array in tensors.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{path} holds infinite numbers or NaN, first in {name}")
-    return tensors

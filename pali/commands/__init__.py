@@ -45,7 +45,7 @@ def load_model(path: str | None) -> Model:
 
     try:
         return pali.load(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         raise CommandError(str(error)) from None
 
 

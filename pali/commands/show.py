@@ -8,7 +8,6 @@ import argparse
 import math
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pali.commands import CommandError, result_console
@@ -33,13 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints what the folder holds."""
     from pali.checkpoints import merge, pretrained
+    from pali.checkpoints.hub import locate
     from pali.tokenizer import Tokenizer
 
-    folder = Path(pretrained.EMBEDDED if arguments.model is None else arguments.model)
     try:
+        folder = pretrained.EMBEDDED if arguments.model is None else locate(arguments.model)
         loaded = pretrained.load_model(folder)
         pieces = Tokenizer(loaded.tokenizer_path).vocab_size
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         raise CommandError(str(error)) from None
     console = result_console(sys.stdout)
     console.print(str(folder), style="bold", markup=False)

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Any source of weights -> Component, and several components -> one PaLI.
+
+a pali model folder · a folder of Hugging Face's, or its repository · a T5X checkpoint ·
+a big_vision .npz
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pali.checkpoints import big_vision, huggingface, merge, positions, pretrained, t5x
+from pali.checkpoints.hub import locate
+from pali.checkpoints.pretrained import Source
+from pali.checkpoints.weights import Component, Tensor
+from pali.config import PaLIConfig
+from pali.tokenizer import Tokenizer, with_sentinels
+
+VOCABULARY_STEP = 128
+"""Embeddings have more rows than a vocabulary has ids, up to a multiple of this."""
+
+
+def open_source(source: str | os.PathLike[str]) -> Component:
+    """The component that a path or a repository of the hub holds.
+
+    Raises:
+      FileNotFoundError: there is no such thing, or a file of it is missing.
+      ValueError: it is of no known format, or damaged.
+      ModuleNotFoundError: its format needs a package that is not installed.
+    """
+    path = locate(source)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {os.fspath(source)!r}")
+    if path.suffix == ".npz":
+        return big_vision.read(path)
+    if pretrained.is_folder(path):
+        return pretrained.open_model(path)
+    if huggingface.is_folder(path):
+        return huggingface.read(path)
+    if t5x.is_folder(path):
+        return t5x.read(path)
+    listed = ", ".join(sorted(p.name for p in path.iterdir())[:8]) if path.is_dir() else "a file"
+    raise ValueError(
+        f"{path} is of no format that pali knows. It reads a model folder of pali, a folder of "
+        "Hugging Face's (config.json with a model_type), a T5X checkpoint, or a big_vision .npz; "
+        f"found: {listed or 'nothing'}."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """A whole PaLI from its components, not read yet."""
+
+    config: PaLIConfig
+    tensors: dict[str, Tensor]
+    """By name with separate layers: `vit/…`, `mt5/…`, `projection/…`."""
+    fresh: tuple[str, ...]
+    """Of these names, those that no source had, and that are random: the projection."""
+    tokenizer: bytes
+    """The SentencePiece model, its sentinels inside."""
+    sources: tuple[Source, ...]
+    """Where the parts come from."""
+    unused: tuple[str, ...]
+    """Names in the sources that are no part of a PaLI."""
+
+
+def join(
+    components: Sequence[Component],
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> Joined:
+    """One PaLI from a ViT and an mT5, or from one that is whole.
+
+    Args:
+      components: of which exactly one has a ViT and exactly one an mT5.
+      image_size: of the pictures, where it is to be another than the ViT's; positions are
+        resampled.
+      tokenizer: a SentencePiece model, where none lies beside the language half.
+      seed: of what is random.
+
+    Raises:
+      ValueError: a half is missing or there twice; or tokenizer and embedding do not fit.
+      MismatchError: a component's arrays are not those of its config; lists every one.
+    """
+    vision, language = _one(components, "vit"), _one(components, "mt5")
+    config = PaLIConfig(_half(vision, "vit"), _half(language, "mt5"))
+    tensors: dict[str, Tensor] = {}
+    for component in dict.fromkeys([vision, language]):
+        part = "" if component.part == "pali" else f"{component.part}/"
+        tensors |= {part + name: tensor for name, tensor in component.tensors.items()}
+    if image_size is not None:
+        before, name = config.vit.grid, "vit/pos_embedding"
+        config = replace(config, vit=replace(config.vit, image_size=image_size))
+        tensors[name] = _resampled(tensors[name], before, config.vit.grid)
+    shapes = {n: leaf.shape for n, leaf in _expected(config).items()}
+    fresh = () if vision is language else tuple(n for n in shapes if n.startswith("projection/"))
+    tensors |= {name: _random(shapes[name], seed) for name in fresh}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    try:
+        merge.check_shapes(found, shapes)
+    except merge.MismatchError as error:
+        origins = " and ".join(c.origin for c in dict.fromkeys([vision, language]))
+        raise error.about(f"The weights are of {origins}.") from None
+    return Joined(
+        config,
+        {name: tensors[name] for name in shapes},
+        fresh,
+        _vocabulary(language, tokenizer, config.mt5.vocab_size),
+        tuple(Source(c.part, c.origin, c.licence) for c in dict.fromkeys([vision, language])),
+        vision.unused if vision is language else vision.unused + language.unused,
+    )
+
+
+def _one(components: Sequence[Component], part: str) -> Component:
+    found = [c for c in components if c.part in (part, "pali")]
+    if len(found) == 1:
+        return found[0]
+    what = {"vit": "a ViT", "mt5": "an mT5"}[part]
+    given = ", ".join(c.origin for c in components) or "nothing"
+    raise ValueError(
+        f"a PaLI needs one source with {what}, and {len(found) or 'none'} of those given has one: "
+        f"{given}"
+    )
+
+
+def _half(component: Component, part: str) -> Any:
+    config = component.config
+    return getattr(config, part) if isinstance(config, PaLIConfig) else config
+
+
+def _expected(config: PaLIConfig) -> dict[str, Any]:
+    return merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
+
+
+def _resampled(tensor: Tensor, before: tuple[int, int], after: tuple[int, int]) -> Tensor:
+    shape = (1, math.prod(after), tensor.shape[-1])
+    return tensor.then(shape, lambda array: positions.resample(array, before, after))
+
+
+def _random(shape: tuple[int, ...], seed: int) -> Tensor:
+    """As the model itself initialises a projection: a kernel, or a bias of zeros."""
+
+    def make() -> np.ndarray:
+        if len(shape) == 1:
+            return np.zeros(shape, np.float32)
+        return np.asarray(jax.nn.initializers.lecun_normal()(jax.random.key(seed), shape))
+
+    return Tensor(shape, np.dtype(np.float32), make)
+
+
+def _vocabulary(language: Component, tokenizer: Any, rows: int) -> bytes:
+    """The tokenizer's file, checked against the embedding."""
+    path = language.tokenizer if tokenizer is None else Path(tokenizer)
+    if path is None:
+        raise ValueError(
+            f"{language.origin} has no spiece.model beside it; give the SentencePiece model that "
+            "it was trained with as the tokenizer"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no tokenizer {path}")
+    content = with_sentinels(path.read_bytes(), language.sentinels, str(path))
+    pieces = Tokenizer.from_bytes(content, str(path)).vocab_size
+    if not 0 <= rows - pieces < VOCABULARY_STEP:
+        raise ValueError(
+            f"{path} has {pieces:,} pieces, sentinels counted, and the embedding of "
+            f"{language.origin} {rows:,} rows, where it should have that number rounded up to a "
+            f"multiple of {VOCABULARY_STEP}: this is the tokenizer of another model"
+        )
+    return content

@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights from anywhere -> a model folder of pali; and a PaLI -> folders that others read.
+
+    write_pali         config.json, model.safetensors, spiece.model, README.md
+    write_huggingface  language/ for MT5 or UMT5, vision/ for SigLIP, ViT or CLIP
+    write_t5x          a T5X legacy checkpoint
+
+A folder is made under another name and gets its own when it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pali.checkpoints import containers, huggingface, pretrained, t5x
+from pali.checkpoints.components import Joined
+from pali.checkpoints.weights import Tensor
+from pali.config import Dtype
+
+Progress = Callable[[str], None]
+"""Called with the name of every array before it is read."""
+
+
+def ignore(name: str) -> None:
+    """No progress is shown."""
+
+
+def write_pali(
+    joined: Joined,
+    dest: Path,
+    *,
+    dtype: Dtype = "bfloat16",
+    compute: Dtype = "bfloat16",
+    progress: Progress = ignore,
+) -> None:
+    """A model folder.
+
+    Args:
+      joined: the model.
+      dest: the folder, which must not exist.
+      dtype: how arrays are stored.
+      compute: operands of the model's matrix products.
+      progress: see `Progress`.
+
+    Raises:
+      FileExistsError: `dest` is there already.
+      ValueError: an array holds infinite numbers or NaN.
+    """
+    config = replace(
+        joined.config,
+        vit=replace(joined.config.vit, dtype=compute),
+        mt5=replace(joined.config.mt5, dtype=compute),
+    )
+    with _made(dest) as folder:
+        containers.save(folder, _tensors(joined, "", dtype, progress), {"format": "pali"})
+        (folder / pretrained.TOKENIZER).write_bytes(joined.tokenizer)
+        metadata = pretrained.Metadata(sources=joined.sources)
+        pretrained.write_config(folder, config, metadata)
+        (folder / pretrained.CARD).write_text(card(joined), encoding="utf-8")
+
+
+def write_huggingface(
+    joined: Joined,
+    dest: Path,
+    *,
+    dtype: Dtype = "float32",
+    progress: Progress = ignore,
+) -> tuple[str, ...]:
+    """Two folders inside `dest` that `transformers` reads; arguments as `write_pali`.
+
+    Returns:
+      Names of what it has no place for: the projection, and a ViT's classes where that is so.
+
+    Raises:
+      FileExistsError: `dest` is there already.
+      ValueError: `transformers` has no class for such a ViT; or an array holds NaN.
+    """
+    with _made(dest) as folder:
+        (folder / "language").mkdir()
+        (folder / "vision").mkdir()
+        language = _tensors(joined, "mt5/", dtype, progress)
+        huggingface.write_language(
+            folder / "language", joined.config.mt5, language, joined.tokenizer
+        )
+        vision = _tensors(joined, "vit/", dtype, progress)
+        left = huggingface.write_vision(folder / "vision", joined.config.vit, vision)
+    projection = (name for name in joined.tensors if name.startswith("projection/"))
+    return (*projection, *(f"vit/{name}" for name in left))
+
+
+def write_t5x(
+    joined: Joined,
+    dest: Path,
+    *,
+    dtype: Dtype = "float32",
+    progress: Progress = ignore,
+) -> tuple[str, ...]:
+    """A T5X legacy checkpoint `dest`; arguments and errors as `write_pali`. It has a place for all."""
+    with _made(dest) as folder:
+        t5x.write(folder, joined.config, _tensors(joined, "", dtype, progress))
+    return ()
+
+
+def card(joined: Joined) -> str:
+    """The beginning of a model card: what the model is made of, and under which licences."""
+    parts = {"vit": "Vision", "mt5": "Language", "pali": "Model"}
+    lines = [
+        f"- **{parts[s.part]}**: {s.origin}; licence: {s.licence or 'not stated there'}"
+        for s in joined.sources
+    ]
+    note = ""
+    if joined.fresh:
+        note = (
+            "\nIts projection from visual tokens to text embeddings is random: it writes nothing "
+            "sensible before it is trained.\n"
+        )
+    return "# A PaLI\n\nConverted by pali from:\n\n" + "\n".join(lines) + "\n" + note
+
+
+def _tensors(joined: Joined, prefix: str, dtype: Dtype, progress: Progress) -> dict[str, Tensor]:
+    """The arrays of a part in the wanted type, which are checked when they are read."""
+
+    def watched(name: str, tensor: Tensor) -> Tensor:
+        def read() -> np.ndarray:
+            progress(name)
+            return tensor.read_finite(name, " and ".join(s.origin for s in joined.sources))
+
+        return replace(tensor, read=read).astype(dtype)
+
+    return {
+        name.removeprefix(prefix): watched(name, tensor)
+        for name, tensor in joined.tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+@contextlib.contextmanager
+def _made(dest: Path) -> Iterator[Path]:
+    if dest.exists():
+        raise FileExistsError(f"{dest} is there already; give another folder, or delete it")
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", dir=dest.parent))
+    try:
+        unfinished.chmod(dest.parent.stat().st_mode & 0o777)  # mkdtemp's is for its owner alone
+        yield unfinished
+        unfinished.rename(dest)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""A local path, or a repository of the Hugging Face hub brought to this machine.
+
+Downloads go through `huggingface_hub`, with its progress bars, cache and environment variables
+(HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN). It comes with the extra `open-pali[hf]`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from pali.checkpoints.containers import FLAX, SAFETENSORS, TORCH
+
+_WEIGHTS = (SAFETENSORS, TORCH, FLAX)
+"""What is downloaded of a repository that has the same weights several times: the first of them."""
+
+_BESIDE = ("config.json", "preprocessor_config.json", "spiece.model", "README.md")
+
+
+def locate(source: str | os.PathLike[str]) -> Path:
+    """The path itself where there is such a file or folder; else the repository of that name.
+
+    Raises:
+      FileNotFoundError: it is neither; the message says what was tried.
+      ModuleNotFoundError: it may be a repository, and huggingface_hub is not installed.
+    """
+    path = Path(source)
+    name = os.fspath(source)
+    if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+        return path
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"there is no folder {name!r}. To download the repository of that name from the "
+            "Hugging Face hub: pip install 'open-pali[hf]'"
+        ) from None
+    return Path(_download(huggingface_hub, name))
+
+
+def upload(folder: Path, name: str) -> str:
+    """Puts a model folder into a repository of the hub, made if there is none; returns its address.
+
+    Raises:
+      ModuleNotFoundError: huggingface_hub is not installed.
+      ConnectionError: the hub cannot be reached, or refuses.
+    """
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "uploading needs huggingface_hub: pip install 'open-pali[hf]'"
+        ) from None
+    api = huggingface_hub.HfApi()
+    try:
+        repository = api.create_repo(name, exist_ok=True)
+        api.upload_folder(folder_path=folder, repo_id=repository.repo_id)
+    except Exception as error:  # requests', httpx's and the hub's own have no common ancestor
+        raise ConnectionError(
+            f"{folder} could not be uploaded to {name} ({_short(error)}). Log in with `hf auth "
+            "login` or set HF_TOKEN to a token that may write there; the folder itself is whole."
+        ) from error
+    return str(repository)
+
+
+def _download(hub: Any, name: str) -> str:
+    from huggingface_hub.utils import HFValidationError
+
+    try:
+        files = hub.HfApi().list_repo_files(name)
+        wanted = [file for file in files if file in _BESIDE]
+        for weights in _WEIGHTS:
+            stem, suffix = weights.split(".")
+            patterns = (weights, f"{weights}.index.json", f"{stem}-*-of-*.{suffix}")
+            if found := [f for f in files if any(fnmatch.fnmatch(f, p) for p in patterns)]:
+                wanted += found
+                break
+        return hub.snapshot_download(name, allow_patterns=wanted)
+    except HFValidationError as error:
+        raise FileNotFoundError(f"there is no folder {name!r}: {error}") from None
+    except Exception as error:  # see above
+        try:  # What was downloaded once is read without a network.
+            return hub.snapshot_download(name, local_files_only=True)
+        except Exception:
+            raise FileNotFoundError(
+                f"there is no folder {name!r}, and the repository of that name could not be "
+                f"downloaded from the Hugging Face hub ({_short(error)}). Is the name right, is "
+                "there a network? Otherwise download it elsewhere and give its folder."
+            ) from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

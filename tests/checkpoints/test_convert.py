@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Components become one PaLI, and a PaLI becomes what others read; on folders in real formats."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+import pali
+from pali.checkpoints import components, convert, pretrained
+from pali.cli import main
+from pali.image import load_image
+from pali.models.pali import PaLI
+from pali.models.vit import ViT
+from tests.checkpoints import foreign
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A SigLIP and an mT5 with its tokenizer, as `transformers` and `sentencepiece` write them."""
+    folder = tmp_path_factory.mktemp("sources")
+    foreign.vision("siglip").save_pretrained(folder / "siglip")
+    foreign.language("mt5").save_pretrained(folder / "mt5")
+    foreign.tokenizer(folder / "mt5" / "spiece.model", pieces=300)
+    (folder / "mt5" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
+    return folder
+
+
+@pytest.fixture
+def joined(sources):
+    return components.join([components.open_source(sources / n) for n in ("siglip", "mt5")])
+
+
+def test_a_vit_and_an_mt5_become_a_model_that_loads_and_writes(sources, tmp_path, capsys):
+    dest = tmp_path / "pali"
+    names = [str(sources / name) for name in ("siglip", "mt5")]
+    assert main(["convert", *names, str(dest), "--dtype", "float32"]) == 0
+    said = capsys.readouterr().out
+    assert f"vision      SiglipModel in {sources}/siglip/model.safetensors" in said
+    assert f"language    MT5ForConditionalGeneration in {sources}/mt5/model.safetensors" in said
+    assert "(apache-2.0)" in said
+    assert "left out    " in said
+    assert "random      the projection" in said
+    model = pali.load(dest)
+    picture = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    assert isinstance(model.caption(picture, langs="en"), str)
+    card = (dest / "README.md").read_text()
+    assert "licence: apache-2.0" in card
+    assert "projection from visual tokens to text embeddings is random" in card
+    assert {path.name for path in tmp_path.iterdir()} == {"pali"}
+
+
+def test_its_logits_are_those_of_the_two_models_and_the_projection(sources, joined, tmp_path):
+    convert.write_pali(joined, tmp_path / "pali", dtype="float32", compute="float32")
+    loaded = pretrained.load_model(tmp_path / "pali")
+    params = jax.tree.map(jnp.asarray, loaded.params)
+    image = np.random.default_rng(0).normal(size=(2, 20, 20, 3)).astype(np.float32)
+    source = np.array([[5, 9, 2, 1], [7, 1, 0, 0]], np.int32)
+    target = np.array([[0, 8, 3], [0, 4, 4]], np.int32)
+    batch = {
+        "image": jnp.asarray(image),
+        "image_mask": jnp.array([True, True]),
+        "encoder_input_tokens": jnp.asarray(source),
+        "decoder_input_tokens": jnp.asarray(target),
+    }
+    logits = jax.jit(PaLI(loaded.config).apply)({"params": params}, batch)
+
+    siglip, mt5 = foreign.vision("siglip").vision_model, foreign.language("mt5")
+    projection = loaded.params["projection"]
+    with torch.no_grad():
+        seen = siglip(torch.tensor(image).permute(0, 3, 1, 2)).last_hidden_state
+        visual = seen @ torch.tensor(projection["kernel"]) + torch.tensor(projection["bias"])
+        text = mt5.shared(torch.tensor(source, dtype=torch.long))
+        mask = torch.cat([torch.ones(visual.shape[:2]), torch.tensor(source > 0).float()], 1)
+        theirs = mt5(
+            inputs_embeds=torch.cat([visual, text], 1),
+            attention_mask=mask,
+            decoder_input_ids=torch.tensor(target, dtype=torch.long),
+        ).logits
+    np.testing.assert_allclose(logits, theirs.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_keeps_eight_bits(joined, tmp_path):
+    convert.write_pali(joined, tmp_path / "pali")
+    stored = components.open_source(tmp_path / "pali").tensors
+    assert {str(tensor.dtype) for tensor in stored.values()} == {"bfloat16"}
+    for name, tensor in joined.tensors.items():
+        expected = tensor.read()
+        error = np.abs(stored[name].read().astype(np.float32) - expected)
+        assert (error <= np.abs(expected) * 2.0**-8).all(), name
+
+
+def test_another_size_of_pictures_resamples_the_positions(sources, joined, tmp_path):
+    parts = [components.open_source(sources / n) for n in ("siglip", "mt5")]
+    larger = components.join(parts, image_size=(40, 20))
+    name = "vit/pos_embedding"
+    assert joined.tensors[name].shape == (1, 25, 24)
+    assert larger.tensors[name].shape == (1, 50, 24)
+    positions = larger.tensors[name].read().reshape(10, 5, 24)
+    before = joined.tensors[name].read().reshape(5, 5, 24)
+    np.testing.assert_allclose(positions[[0, -1]], before[[0, -1]], rtol=1e-6)
+    convert.write_pali(larger, tmp_path / "pali")
+    assert pali.load(tmp_path / "pali").config.vit.image_shape == (40, 20)
+
+
+def test_what_goes_out_to_transformers_comes_back_bit_by_bit(joined, tmp_path):
+    convert.write_pali(joined, tmp_path / "pali", dtype="float32")
+    out = tmp_path / "out"
+    assert main(["convert", str(tmp_path / "pali"), str(out), "--to", "huggingface"]) == 0
+    transformers.SiglipVisionModel.from_pretrained(out / "vision")
+    transformers.MT5ForConditionalGeneration.from_pretrained(out / "language")
+    transformers.AutoImageProcessor.from_pretrained(out / "vision")
+    again = components.join([components.open_source(out / n) for n in ("vision", "language")])
+    for name, tensor in joined.tensors.items():
+        if not name.startswith("projection/"):
+            np.testing.assert_array_equal(again.tensors[name].read(), tensor.read(), err_msg=name)
+
+
+def test_what_goes_out_to_t5x_comes_back_bit_by_bit(joined, tmp_path):
+    convert.write_pali(joined, tmp_path / "pali", dtype="float32")
+    out = tmp_path / "checkpoint_0"
+    assert main(["convert", str(tmp_path / "pali"), str(out), "--to", "t5x"]) == 0
+    again = components.open_source(out)
+    expected = {n.removeprefix("mt5/"): t for n, t in joined.tensors.items() if n[:4] == "mt5/"}
+    assert again.tensors.keys() >= expected.keys()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(again.tensors[name].read(), tensor.read(), err_msg=name)
+
+
+# What is refused, and leaves nothing behind.
+
+
+def refused(arguments, capsys):
+    assert main(["convert", *map(str, arguments)]) == 2
+    return capsys.readouterr().err
+
+
+def test_nan_weights_are_named_and_nothing_is_left(sources, tmp_path, capsys):
+    model = foreign.language("mt5")
+    model.encoder.block[1].layer[1].DenseReluDense.wo.weight.data[0, 0] = float("nan")
+    model.save_pretrained(tmp_path / "mt5")
+    shutil.copyfile(sources / "mt5/spiece.model", tmp_path / "mt5/spiece.model")
+    error = refused([sources / "siglip", tmp_path / "mt5", tmp_path / "pali"], capsys)
+    assert "NaN, first in mt5/encoder/layers_1/mlp/wo/kernel" in error
+    assert {path.name for path in tmp_path.iterdir()} == {"mt5"}
+
+
+def test_another_tokenizer_shows_both_numbers(sources, tmp_path, capsys):
+    other = foreign.tokenizer(tmp_path / "spiece.model", pieces=150)
+    arguments = [sources / "siglip", sources / "mt5", tmp_path / "pali", "--tokenizer", other]
+    error = refused(arguments, capsys)
+    assert "150 pieces" in error
+    assert "320 rows" in error
+    assert not (tmp_path / "pali").exists()
+
+
+def test_a_tokenizer_without_sentinels_is_refused(sources, tmp_path, capsys):
+    other = foreign.tokenizer(tmp_path / "spiece.model", pieces=300, sentinels=0)
+    arguments = [sources / "siglip", sources / "mt5", tmp_path / "pali", "--tokenizer", other]
+    assert "<extra_id_0> must stand" in refused(arguments, capsys)
+
+
+def test_the_sentinels_of_t5_and_umt5_are_put_into_the_tokenizer(sources, tmp_path):
+    foreign.language("umt5", vocab_size=512).save_pretrained(tmp_path / "umt5")
+    foreign.tokenizer(tmp_path / "umt5" / "spiece.model", pieces=200, sentinels=0)
+    parts = [components.open_source(p) for p in (sources / "siglip", tmp_path / "umt5")]
+    convert.write_pali(components.join(parts), tmp_path / "pali")
+    tokenizer = pali.load(tmp_path / "pali").tokenizer
+    assert tokenizer.vocab_size == 500
+    assert tokenizer.encode("\u4e00 <extra_id_0>")[-1] == 499
+    assert tokenizer.sentinel(99) == 400
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["siglip"], "one source with an mT5, and none of those given has one: SiglipModel"),
+        (["siglip", "mt5", "mt5"], "one source with an mT5, and 2 of those given has one"),
+        (["mt5"], "one source with a ViT"),
+    ],
+)
+def test_each_half_is_wanted_once(names, message, sources, tmp_path, capsys):
+    assert message in refused([*(sources / n for n in names), tmp_path / "pali"], capsys)
+
+
+def test_a_folder_of_nothing_known_says_what_it_holds(sources, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "weights.h5").touch()
+    error = refused([tmp_path / "other", sources / "mt5", tmp_path / "pali"], capsys)
+    assert "is of no format that pali knows" in error
+    assert "found: weights.h5" in error
+
+
+def test_weights_of_another_size_list_every_array(sources, tmp_path, capsys):
+    shutil.copytree(sources / "mt5", tmp_path / "mt5")
+    path = tmp_path / "mt5" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"d_ff": 41, "num_layers": 4}))
+    error = refused([sources / "siglip", tmp_path / "mt5", tmp_path / "pali"], capsys)
+    assert "mt5/encoder/layers_0/mlp/wi_0/kernel: found (24, 40), expected (24, 41)" in error
+    assert "mt5/encoder/layers_3/mlp/wo/kernel: expected (41, 24)" in error
+    assert "MT5ForConditionalGeneration in" in error
+
+
+def test_a_dest_that_is_there_is_left_alone(sources, tmp_path, capsys):
+    (tmp_path / "pali").mkdir()
+    error = refused([sources / "siglip", sources / "mt5", tmp_path / "pali"], capsys)
+    assert "is there already" in error
+    assert not list((tmp_path / "pali").iterdir())
+
+
+def test_an_interrupted_conversion_leaves_nothing(joined, tmp_path):
+    def stop(name):
+        if name.startswith("mt5/decoder"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert.write_pali(joined, tmp_path / "pali", progress=stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_vit_that_transformers_has_no_class_for_is_refused(joined, tmp_path, capsys):
+    vit = dataclasses.replace(joined.config.vit, image_size=(20, 20))
+    odd = dataclasses.replace(joined, config=dataclasses.replace(joined.config, vit=vit))
+    with pytest.raises(ValueError, match="no model of transformers is such a ViT: .*no squares"):
+        convert.write_huggingface(odd, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_embedded_model_goes_out_without_its_classes(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["convert", str(pretrained.EMBEDDED), str(out), "--to", "huggingface"]) == 0
+    said = capsys.readouterr().out
+    assert "left out    4 arrays: projection/" in said
+    vision = transformers.SiglipVisionModel.from_pretrained(out / "vision")
+    processor = transformers.AutoImageProcessor.from_pretrained(out / "vision")
+    model = pali.load()
+    picture = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
+    pixels = processor(Image.fromarray(picture), return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        theirs = vision(pixels).last_hidden_state.numpy()
+    config = dataclasses.replace(model.config.vit, dtype="float32")
+    image = jnp.asarray(load_image(picture, 72))[None]
+    ours = ViT(config).apply({"params": model.params["vit"]}, image).tokens
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
