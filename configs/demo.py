@@ -7,7 +7,7 @@ pali train configs/demo.py --workdir runs/demo
 Pictures are made on the fly: a text or a flag is seldom drawn the same way twice.
 """
 
-from pali.config import Config, DataConfig, OptimConfig
+from pali.config import Config, DataConfig, InitConfig, OptimConfig
 from pali.languages import resolve_many
 from pali.models.presets import DEMO
 
@@ -15,7 +15,7 @@ from pali.models.presets import DEMO
 def get_config() -> Config:
     return Config(
         model=DEMO,
-        init_from=("runs/demo_joint",),
+        init=InitConfig(models=("runs/demo_joint",)),
         data=DataConfig(
             mixture="pali_demo",
             batch_size=128,

@@ -5,7 +5,7 @@
 pali train configs/demo_captions.py --workdir runs/demo_captions
 """
 
-from pali.config import Config, DataConfig, OptimConfig
+from pali.config import Config, DataConfig, InitConfig, OptimConfig
 from pali.languages import resolve_many
 from pali.models.presets import DEMO_CAPTIONS
 
@@ -13,7 +13,7 @@ from pali.models.presets import DEMO_CAPTIONS
 def get_config() -> Config:
     return Config(
         model=DEMO_CAPTIONS,
-        init_from=("runs/demo_captions_vit",),
+        init=InitConfig(models=("runs/demo_captions_vit",)),
         data=DataConfig(
             mixture="pali_demo_captions",
             batch_size=128,

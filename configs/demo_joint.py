@@ -9,14 +9,14 @@ more layer in the encoder. Beside the texts the ViT goes on with its own class h
 that patches show, and learns a contrast of pictures with their names. Stage 3 then freezes it.
 """
 
-from pali.config import Config, DataConfig, OptimConfig
+from pali.config import Config, DataConfig, InitConfig, OptimConfig
 from pali.models.presets import DEMO
 
 
 def get_config() -> Config:
     return Config(
         model=DEMO,
-        init_from=("runs/demo_vit", "runs/demo_captions"),
+        init=InitConfig(models=("runs/demo_vit", "runs/demo_captions")),
         data=DataConfig(
             mixture="pali_demo_joint",
             batch_size=128,

@@ -10,7 +10,7 @@ object it shows, beside the class of a picture that shows a single thing. Withou
 a step takes a third of the time.
 """
 
-from pali.config import Config, DataConfig, OptimConfig
+from pali.config import Config, DataConfig, InitConfig, OptimConfig
 from pali.models.presets import DEMO
 
 
@@ -18,7 +18,7 @@ def get_config() -> Config:
     return Config(
         model=DEMO,
         objective="classify",
-        init_from=("runs/demo_captions_vit",),
+        init=InitConfig(models=("runs/demo_captions_vit",)),
         data=DataConfig(mixture="pali_demo_pictures", batch_size=128),
         optim=OptimConfig(
             name="muon",

@@ -181,6 +181,18 @@ class PaLIConfig:
 
 
 @dataclass(frozen=True)
+class InitConfig:
+    """Where parameters come from that are not random; what comes later wins."""
+
+    vision: str | None = None
+    """Weights of a ViT: a folder of Hugging Face's, a repository of its hub, a big_vision .npz."""
+    language: str | None = None
+    """Weights of an mT5 or umT5: a folder of Hugging Face's, a repository, a T5X checkpoint."""
+    models: tuple[str, ...] = ()
+    """Workdirs or model folders of pali, taken over wherever the paths agree."""
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which examples a run reads, and in what shape."""
 
@@ -268,10 +280,9 @@ class Config:
     patch_weight: float = 0.0
     """Of "classify", too: weight of the cross-entropy of the words each patch shows, of those
     examples of which it is known (pali/data/patch_words.py), on a head that no model keeps."""
-    init_from: tuple[str, ...] = ()
-    """Workdirs or model folders whose parameters are taken over wherever the paths agree."""
+    init: InitConfig = field(default_factory=InitConfig)
     tokenizer: str | None = None
-    """A sentencepiece model; None is the embedded model's own."""
+    """A sentencepiece model; None is the one beside `init.language`, or the embedded model's."""
     languages: tuple[str, ...] = ()
     """Languages the exported model says it was trained on."""
     notes: str = ""

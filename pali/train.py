@@ -14,6 +14,7 @@ ends where an uninterrupted one would.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -32,8 +33,9 @@ import optax
 from jaxtyping import Array
 
 from pali import objectives, optim
-from pali.checkpoints import initial, merge, pretrained
+from pali.checkpoints import components, initial, merge, pretrained
 from pali.checkpoints.store import FOLDER, CheckpointStore
+from pali.checkpoints.weights import Tensor
 from pali.config import Config, from_json, to_json
 from pali.data import inputs
 from pali.languages import resolve_many
@@ -50,7 +52,7 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
 
     Returns:
       The folder to load the model from: `workdir/model`, or for the ViT alone the workdir itself,
-      to be named in the next stage's `init_from`.
+      to be named in the next stage's `init.models`.
 
     Raises:
       ValueError: the workdir belongs to another config, or the data or weights do not fit.
@@ -77,16 +79,15 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
 
     with (
         CheckpointStore(workdir, keep=config.keep_checkpoints) as store,
-        inputs.Inputs(config, workdir, params) as data,
+        inputs.Inputs(_with_tokenizer(config, workdir), workdir, params) as data,
         _Signals() as signals,
     ):
         if (found := store.latest_step()) is not None:
             state, before = store.restore(state, found)
             if before.get("frozen", note["frozen"]) != note["frozen"]:
                 raise ValueError(
-                    f"{workdir} was trained beside other frozen parameters than those in "
-                    f"{', '.join(config.init_from) or 'init_from'} now. Put the old ones back, or "
-                    "give this run a --workdir of its own."
+                    f"{workdir} was trained beside other frozen parameters than those that init "
+                    "names now. Put the old ones back, or give this run a --workdir of its own."
                 )
             _report(f"going on from step {found:,} of {config.steps:,} in {workdir}")
         if config.objective == "generate":
@@ -156,20 +157,45 @@ def train_step(
 
 
 def initial_params(config: Config) -> Params:
-    """Random parameters by `config.seed`, over them those of every `init_from`."""
-    params = initial.random_params(config.model, config.seed)
-    if config.objective == "classify":
-        params = {"vit": params["vit"]}
-    for source in config.init_from:
-        params, count, resampled = initial.take_over(params, source, config.model)
-        _report(f"{count:,} parameters come from {source}")
-        if resampled:
-            there, here = (f"{rows} x {columns}" for rows, columns in resampled)
+    """Random parameters by `config.seed`, but for those that `config.init` has."""
+    model, init = config.model, config.init
+    tensors: dict[str, Tensor] = {}
+    halves = {"vit": init.vision, "mt5": init.language}
+    takes = [
+        (source, functools.partial(initial.take_half, source, part, model))
+        for part, source in halves.items()
+        if source is not None
+    ]
+    takes += [(s, functools.partial(initial.take_model, s, model)) for s in init.models]
+    for source, take in takes:
+        taken = take()
+        tensors |= taken.tensors
+        _report(f"{taken.count:,} parameters come from {source}")
+        if taken.resampled:
+            there, here = (f"{rows} x {columns}" for rows, columns in taken.resampled)
             _report(
                 f"the positions of the ViT in {source} are resampled: {there} patches there, "
                 f"{here} here"
             )
+    params = initial.initial_params(model, config.seed, tensors)
+    if config.objective == "classify":
+        params = {"vit": params["vit"]}
     return params | objectives.auxiliary_params(config)
+
+
+def _with_tokenizer(config: Config, workdir: Path) -> Config:
+    """The config with the tokenizer that lies beside `init.language`, if that is to be taken.
+
+    It is put into the workdir, its sentinels inside, where data workers find it.
+    """
+    if config.tokenizer is not None or config.init.language is None:
+        return config
+    component = components.open_source(config.init.language)
+    content = components.vocabulary(component, None, config.model.mt5.vocab_size)
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / pretrained.TOKENIZER
+    path.write_bytes(content)
+    return dataclasses.replace(config, tokenizer=str(path))
 
 
 _FREE = ("log_every", "eval_every", "eval_splits", "eval_batches", "checkpoint_every", "notes")
@@ -217,7 +243,7 @@ class _Log:
                 raise FloatingPointError(
                     f"the loss became {float(sums['loss'])}. The newest checkpoint is from before: "
                     "go on from it with a lower optim.learning_rate, or look for bad values in "
-                    "the data and in the weights of init_from"
+                    "the data and in the weights of init"
                 )
 
     def train(self, step: int, learning_rate: float) -> None:

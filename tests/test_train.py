@@ -20,7 +20,16 @@ import pytest
 from pali import train
 from pali.checkpoints import merge, pretrained
 from pali.checkpoints.store import CheckpointStore
-from pali.config import Config, DataConfig, MT5Config, OptimConfig, PaLIConfig, ViTConfig, to_json
+from pali.config import (
+    Config,
+    DataConfig,
+    InitConfig,
+    MT5Config,
+    OptimConfig,
+    PaLIConfig,
+    ViTConfig,
+    to_json,
+)
 from pali.data.pipeline import Task
 from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
 from pali.data.records import write_records
@@ -195,7 +204,7 @@ def test_stage_one_feeds_stage_two(config, records, tmp_path):
     train.main(stage1, tmp_path / "vit")
     vit = merge.flatten(state_of(tmp_path / "vit"))
     assert all(name.startswith("vit/") for name in vit)
-    stage2 = dataclasses.replace(config, init_from=(str(tmp_path / "vit"),), steps=1)
+    stage2 = dataclasses.replace(config, init=InitConfig(models=(str(tmp_path / "vit"),)), steps=1)
     folder = train.main(stage2, tmp_path / "pali")
     equal_trees(vit_of(pretrained.load_model(folder).params), rounded(vit))
 
@@ -274,10 +283,12 @@ def test_what_was_learned_beside_a_model_is_not_taken_over(
     everything, config, trained_on_everything
 ):
     source = (str(trained_on_everything),)
-    taken = train.initial_params(dataclasses.replace(everything, init_from=source))
+    taken = train.initial_params(dataclasses.replace(everything, init=InitConfig(models=source)))
     equal_trees(taken["auxiliary"], train.initial_params(everything)["auxiliary"])
     equal_trees(vit_of(taken), vit_of(state_of(trained_on_everything)))
-    assert "auxiliary" not in train.initial_params(dataclasses.replace(config, init_from=source))
+    assert "auxiliary" not in train.initial_params(
+        dataclasses.replace(config, init=InitConfig(models=source))
+    )
 
 
 def test_a_run_of_an_earlier_pali_goes_on(config, whole, tmp_path):

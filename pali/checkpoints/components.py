@@ -9,7 +9,6 @@ a big_vision .npz
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -95,7 +94,7 @@ def join(
       MismatchError: a component's arrays are not those of its config; lists every one.
     """
     vision, language = _one(components, "vit"), _one(components, "mt5")
-    config = PaLIConfig(_half(vision, "vit"), _half(language, "mt5"))
+    config = PaLIConfig(half(vision, "vit"), half(language, "mt5"))
     tensors: dict[str, Tensor] = {}
     for component in dict.fromkeys([vision, language]):
         part = "" if component.part == "pali" else f"{component.part}/"
@@ -103,7 +102,7 @@ def join(
     if image_size is not None:
         before, name = config.vit.grid, "vit/pos_embedding"
         config = replace(config, vit=replace(config.vit, image_size=image_size))
-        tensors[name] = _resampled(tensors[name], before, config.vit.grid)
+        tensors[name] = positions.resampled(tensors[name], config.vit.grid, before)
     shapes = {n: leaf.shape for n, leaf in _expected(config).items()}
     fresh = () if vision is language else tuple(n for n in shapes if n.startswith("projection/"))
     tensors |= {name: _random(shapes[name], seed) for name in fresh}
@@ -117,7 +116,7 @@ def join(
         config,
         {name: tensors[name] for name in shapes},
         fresh,
-        _vocabulary(language, tokenizer, config.mt5.vocab_size),
+        vocabulary(language, tokenizer, config.mt5.vocab_size),
         tuple(Source(c.part, c.origin, c.licence) for c in dict.fromkeys([vision, language])),
         vision.unused if vision is language else vision.unused + language.unused,
     )
@@ -135,18 +134,14 @@ def _one(components: Sequence[Component], part: str) -> Component:
     )
 
 
-def _half(component: Component, part: str) -> Any:
+def half(component: Component, part: str) -> Any:
+    """The ViTConfig ("vit") or MT5Config ("mt5") of a component that has one."""
     config = component.config
     return getattr(config, part) if isinstance(config, PaLIConfig) else config
 
 
 def _expected(config: PaLIConfig) -> dict[str, Any]:
     return merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
-
-
-def _resampled(tensor: Tensor, before: tuple[int, int], after: tuple[int, int]) -> Tensor:
-    shape = (1, math.prod(after), tensor.shape[-1])
-    return tensor.then(shape, lambda array: positions.resample(array, before, after))
 
 
 def _random(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -160,8 +155,17 @@ def _random(shape: tuple[int, ...], seed: int) -> Tensor:
     return Tensor(shape, np.dtype(np.float32), make)
 
 
-def _vocabulary(language: Component, tokenizer: Any, rows: int) -> bytes:
-    """The tokenizer's file, checked against the embedding."""
+def vocabulary(language: Component, tokenizer: str | os.PathLike[str] | None, rows: int) -> bytes:
+    """The content of a tokenizer's file, its sentinels inside, checked against the embedding.
+
+    Args:
+      language: the component with the mT5.
+      tokenizer: a path; None is the model beside it.
+      rows: of the embedding.
+
+    Raises:
+      ValueError: there is none, or it is another model's; the message has both numbers.
+    """
     path = language.tokenizer if tokenizer is None else Path(tokenizer)
     if path is None:
         raise ValueError(

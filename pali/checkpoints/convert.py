@@ -103,7 +103,7 @@ def write_t5x(
     dtype: Dtype = "float32",
     progress: Progress = ignore,
 ) -> tuple[str, ...]:
-    """A T5X legacy checkpoint `dest`; arguments and errors as `write_pali`. It has a place for all."""
+    """A T5X legacy checkpoint `dest`, with a place for everything; arguments as `write_pali`."""
     with _made(dest) as folder:
         t5x.write(folder, joined.config, _tensors(joined, "", dtype, progress))
     return ()

@@ -1,81 +1,178 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters to start a run from: random ones, and over them those that another run learned."""
+"""Parameters to start a run from: those of other models, and random ones for what they lack.
+
+`Config.init` names the sources: public weights of a ViT and of an mT5 (whatever `pali convert`
+reads), then workdirs and model folders of pali. Each is read array by array into the place where it
+is wanted; nothing is made at random that is not kept.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pali.checkpoints import merge, positions, pretrained
+from pali.checkpoints import components, merge, positions, pretrained
 from pali.checkpoints.store import FOLDER, CheckpointStore
-from pali.config import PaLIConfig, ViTConfig, from_json
+from pali.checkpoints.weights import Component, Tensor
+from pali.config import MT5Config, PaLIConfig, ViTConfig, from_json
 from pali.models.pali import init_params
 from pali.types import AUXILIARY, Params
 
+HEADS = ("vit/MAPHead_0/", "vit/pre_logits/", "vit/head/")
+"""What only classification reads: it may be in the model and not in a public ViT, or the other way
+round."""
 
-def random_params(config: PaLIConfig, seed: int) -> Params:
-    """Freshly initialised parameters, a pure function of the seed."""
-    return jax.jit(init_params, static_argnums=0)(config, jax.random.key(seed))
+FREE = ("image_size", "pool", "pre_logits", "num_classes", "dropout", "dtype", "scan", "remat")
+"""Fields in which a model may differ from the public weights that it starts from."""
+
+
+def random_params(config: PaLIConfig, seed: int, leave: Iterable[str] = ()) -> Params:
+    """Freshly initialised parameters, a pure function of the seed, but for the names in `leave`.
+
+    Those are not even computed.
+    """
+    left = frozenset(leave)
+
+    def wanted(key: Any) -> dict[str, Any]:
+        flat = merge.flatten(init_params(config, key))
+        return {name: leaf for name, leaf in flat.items() if name not in left}
+
+    return merge.unflatten(jax.jit(wanted)(jax.random.key(seed)))
 
 
 class Taken(NamedTuple):
-    """What `take_over` returns."""
+    """What a source has for a model; nothing is read yet."""
 
-    params: Params
-    count: int
-    """How many numbers of them were replaced."""
+    tensors: dict[str, Tensor]
+    """By name with separate layers, from the whole model's top: `vit/…`."""
     resampled: tuple[tuple[int, int], tuple[int, int]] | None
     """Rows and columns of the ViT's patches in the source and in the model, where they differ."""
 
+    @property
+    def count(self) -> int:
+        """Numbers in it."""
+        return sum(tensor.size for tensor in self.tensors.values())
 
-def take_over(params: Params, source: str | os.PathLike, config: PaLIConfig) -> Taken:
-    """Replaces parameters by those of the same paths in a workdir or a model folder.
 
-    The source may hold a part of the model only, as the ViT of a first stage does. Layers may be
-    stacked on one side and separate on the other. Positions of a ViT for another resolution are
-    resampled to the model's (pali/checkpoints/positions.py).
+def take_half(source: str | os.PathLike, part: str, config: PaLIConfig) -> Taken:
+    """A ViT ("vit") or an mT5 ("mt5") from public weights.
 
-    Args:
-      params: nested dict of arrays, the model's or a part of them.
-      source: where the others are.
-      config: the model's.
+    Raises:
+      FileNotFoundError, ModuleNotFoundError: see `components.open_source`.
+      ValueError: it is no such half, or one that computes otherwise than the model's config says.
+      MismatchError: arrays are missing, unexpected or of another shape; lists every one.
+    """
+    component = components.open_source(source)
+    if component.part not in (part, "pali"):
+        field = {"vit": "init.vision", "mt5": "init.language"}[part]
+        raise ValueError(f"{field} is {os.fspath(source)!r}, which holds {component.origin}")
+    theirs = components.half(component, part)
+    _check_alike(theirs, getattr(config, part), component, part)
+    prefix = f"{part}/" if component.part == "pali" else ""
+    tensors = {
+        f"{part}/{name.removeprefix(prefix)}": tensor
+        for name, tensor in component.tensors.items()
+        if name.startswith(prefix)
+    }
+    expected = {
+        name: shape for name, shape in _shapes(config).items() if name.startswith(f"{part}/")
+    }
+    tensors = {n: t for n, t in tensors.items() if n in expected or not n.startswith(HEADS)}
+    tensors, resampled = _on_grid(tensors, theirs, config)
+    wanted = {n: s for n, s in expected.items() if n in tensors or not n.startswith(HEADS)}
+    _check(tensors, wanted, component.origin)
+    return Taken(tensors, resampled)
+
+
+def take_model(source: str | os.PathLike, config: PaLIConfig) -> Taken:
+    """Whatever a workdir or a model folder of pali has.
+
+    It may hold a part of the model only, as the ViT of a first stage does, or fewer layers. What an
+    objective learned beside a model is left there.
 
     Raises:
       FileNotFoundError: `source` is neither a workdir with a checkpoint nor a model folder.
       MismatchError: it holds a path that the model lacks or has in another shape; lists every one.
     """
-    found, there = _load(source)
-    loaded = merge.flatten(merge.unstack_layers(found))
-    loaded = {name: leaf for name, leaf in loaded.items() if not name.startswith(f"{AUXILIARY}/")}
-    flat = merge.flatten(merge.unstack_layers(params))
-    expected = {name: leaf for name, leaf in flat.items() if name in loaded}
-    name, resampled = "vit/pos_embedding", None
-    here = config.vit.grid
-    if name in expected and there != here:
-        loaded[name], resampled = positions.resample(loaded[name], here, there), (there, here)
+    tensors, vit = _load(source)
+    tensors, resampled = _on_grid(tensors, vit, config)
+    expected = {name: shape for name, shape in _shapes(config).items() if name in tensors}
+    _check(tensors, expected, f"{os.fspath(source)}, named in init.models")
+    return Taken(tensors, resampled)
+
+
+def initial_params(config: PaLIConfig, seed: int, tensors: Mapping[str, Tensor]) -> Params:
+    """All parameters of a model: those given, the others random by the seed."""
+    shapes = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(seed))
+    flat = merge.flatten(shapes)
+    layers = {name: merge.separate(name, leaf.shape) for name, leaf in flat.items()}
+    whole = {name for name, own in layers.items() if all(layer in tensors for layer in own)}
+    made = merge.flatten(random_params(config, seed, leave=whole))
+    for name, own in layers.items():
+        found = {layer: i for layer, i in own.items() if layer in tensors}
+        if not found:
+            continue
+        array = np.empty(flat[name].shape, flat[name].dtype)
+        if name not in whole:  # a stack of which some layers are random
+            array[...] = made[name]
+        for layer, i in found.items():
+            array[... if i is None else i] = tensors[layer].read_finite(layer, "a source of init")
+        made[name] = jnp.asarray(array)
+    return merge.unflatten({name: made[name] for name in flat})
+
+
+def _shapes(config: PaLIConfig) -> dict[str, tuple[int, ...]]:
+    flat = merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
+    return {name: leaf.shape for name, leaf in flat.items()}
+
+
+def _check(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], origin: str
+) -> None:
     try:
-        flat |= merge.fit_names(loaded, expected)
+        merge.check_shapes({name: tensor.shape for name, tensor in tensors.items()}, expected)
     except merge.MismatchError as error:
-        raise error.about(
-            f"These are the weights of {os.fspath(source)}, named in init_from."
-        ) from None
-    fitted = merge.fit(merge.unflatten(flat), params)
-    count = sum(np.size(leaf) for leaf in expected.values())
-    return Taken(jax.tree.map(jnp.asarray, fitted), count, resampled)
+        raise error.about(f"These are the weights of {origin}.") from None
 
 
-def _load(source: str | os.PathLike) -> tuple[Params, tuple[int, int]]:
-    """The parameters, and the grid of the ViT's patches."""
+def _on_grid(
+    tensors: dict[str, Tensor], vit: ViTConfig, config: PaLIConfig
+) -> tuple[dict[str, Tensor], tuple[tuple[int, int], tuple[int, int]] | None]:
+    name, there, here = "vit/pos_embedding", vit.grid, config.vit.grid
+    if name not in tensors or there == here:
+        return tensors, None
+    return tensors | {name: positions.resampled(tensors[name], here, there)}, (there, here)
+
+
+def _check_alike(theirs: ViTConfig | MT5Config, ours: Any, component: Component, part: str) -> None:
+    """Fields that no shape betrays: activations, norms, preprocessing."""
+    sizes = {f.name for f in dataclasses.fields(theirs)} - {*FREE}
+    wrong = [n for n in sorted(sizes) if getattr(theirs, n) != getattr(ours, n)]
+    if wrong:
+        listed = "; ".join(f"{n} {getattr(theirs, n)!r}, not {getattr(ours, n)!r}" for n in wrong)
+        raise ValueError(
+            f"{component.origin} has {listed} as model.{part} says: give the config the model that "
+            "these weights are of"
+        )
+
+
+def _load(source: str | os.PathLike) -> tuple[dict[str, Tensor], ViTConfig]:
     if (Path(source) / FOLDER).is_dir():
         with CheckpointStore(source, read_only=True) as store:
             params, note = store.restore_params()
-        return params, from_json(ViTConfig, json.dumps(note["config"]["model"]["vit"])).grid
-    model = pretrained.load_model(source)
-    return model.params, model.config.vit.grid
+        flat = merge.flatten(params)
+        vit = from_json(ViTConfig, json.dumps(note["config"]["model"]["vit"]))
+        auxiliary = f"{AUXILIARY}/"
+        return {n: Tensor.of(a) for n, a in flat.items() if not n.startswith(auxiliary)}, vit
+    model = pretrained.open_model(Path(source))
+    assert isinstance(model.config, PaLIConfig)
+    return dict(model.tensors), model.config.vit

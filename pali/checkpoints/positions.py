@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from pali.checkpoints.weights import Tensor
+
 
 def resample(
     positions: Float[Any, "1 p d"], grid: tuple[int, int], source: tuple[int, int] | None = None
@@ -45,6 +47,12 @@ def resample(
     for axis, size in enumerate(grid):
         values = _along(values, axis, size)
     return values.astype(np.float32).reshape(1, math.prod(grid), width)
+
+
+def resampled(tensor: Tensor, grid: tuple[int, int], source: tuple[int, int]) -> Tensor:
+    """The same for an array that is not read yet."""
+    shape = (1, math.prod(grid), tensor.shape[-1])
+    return tensor.then(shape, lambda array: resample(array, grid, source))
 
 
 def _along(values: np.ndarray, axis: int, size: int) -> np.ndarray:

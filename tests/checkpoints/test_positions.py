@@ -15,7 +15,7 @@ from pali import train
 from pali.checkpoints import initial, merge, pretrained
 from pali.checkpoints.positions import resample
 from pali.checkpoints.store import CheckpointStore
-from pali.config import Config, DataConfig, MT5Config, PaLIConfig, ViTConfig, to_json
+from pali.config import Config, DataConfig, InitConfig, MT5Config, PaLIConfig, ViTConfig, to_json
 from pali.models.vit import ViT
 from pali.tokenizer import Tokenizer
 
@@ -110,7 +110,9 @@ def larger(config, **changes):
 
 def test_a_larger_model_takes_over_a_smaller_ones_positions_and_says_so(small, capsys):
     folder, config, saved = small
-    params = train.initial_params(Config(larger(config), DataConfig("m"), init_from=(str(folder),)))
+    params = train.initial_params(
+        Config(larger(config), DataConfig("m"), init=InitConfig(models=(str(folder),)))
+    )
     before, after = merge.flatten(saved), merge.flatten(params)
     name = "vit/pos_embedding"
     assert before[name].shape == (1, 16, 8)
@@ -154,7 +156,9 @@ def test_a_workdir_tells_its_grid(tmp_path, small):
 
 def test_positions_of_the_same_grid_are_taken_over_in_silence(small, capsys):
     folder, config, saved = small
-    params = train.initial_params(Config(config, DataConfig("m"), init_from=(str(folder),)))
+    params = train.initial_params(
+        Config(config, DataConfig("m"), init=InitConfig(models=(str(folder),)))
+    )
     np.testing.assert_array_equal(params["vit"]["pos_embedding"], saved["vit"]["pos_embedding"])
     assert "resampled" not in capsys.readouterr().err
 
