@@ -87,7 +87,9 @@ def take_half(source: str | os.PathLike, part: str, config: PaLIConfig) -> Taken
         name: shape for name, shape in _shapes(config).items() if name.startswith(f"{part}/")
     }
     tensors = {n: t for n, t in tensors.items() if n in expected or not n.startswith(HEADS)}
-    tensors, resampled = _on_grid(tensors, theirs, config)
+    resampled = None
+    if isinstance(theirs, ViTConfig):
+        tensors, resampled = _on_grid(tensors, theirs, config)
     wanted = {n: s for n, s in expected.items() if n in tensors or not n.startswith(HEADS)}
     _check(tensors, wanted, component.origin)
     return Taken(tensors, resampled)

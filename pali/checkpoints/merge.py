@@ -12,17 +12,20 @@ Everything here takes NumPy arrays, `jax.Array` and `jax.ShapeDtypeStruct` alike
 kind it was given.
 """
 
+from __future__ import annotations
+
 import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pali.checkpoints.weights import Tensor
+if TYPE_CHECKING:
+    from pali.checkpoints.weights import Tensor
 
 STACKS = ("layers", "encoderblock")
 """Subtrees that hold a stack of layers: mT5's as T5X calls them, the ViT's as big_vision does."""

@@ -58,6 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {path}")
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+)?", path):
             return self._info(match[1])
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+", path):
+            return self._tree(match[1])
         if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
             return self._file(match[1], match[2])
         return self._json({"error": "not found"}, 404)
@@ -114,7 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.hub.uploaded[value["path"]] = base64.b64decode(value["content"])
             elif said["key"] == "lfsFile":
                 self.hub.uploaded[value["path"]] = self.hub.blobs[value["oid"]]
-        address = f"{self.hub.address}/commit/{COMMIT}"
+        name = self.path.split("/api/models/")[1].split("/commit/")[0]
+        address = f"{self.hub.address}/{name}/commit/{COMMIT}"
         self._json({"success": True, "commitOid": COMMIT, "commitUrl": address})
 
     def _info(self, name):
@@ -123,6 +126,16 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json({"error": "Repository not found"}, 404, "RepoNotFound")
         files = [{"rfilename": path.name} for path in sorted(folder.iterdir())]
         return self._json({"id": name, "sha": COMMIT, "siblings": files, "private": False})
+
+    def _tree(self, name):
+        folder = self.hub.repositories.get(name)
+        if folder is None:
+            return self._json({"error": "Repository not found"}, 404, "RepoNotFound")
+        files = [
+            {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": COMMIT}
+            for path in sorted(folder.iterdir())
+        ]
+        return self._json(files)
 
     def _file(self, name, file):
         path = self.hub.repositories[name] / file
