@@ -161,10 +161,10 @@ def initial_params(config: Config) -> Params:
     if config.objective == "classify":
         params = {"vit": params["vit"]}
     for source in config.init_from:
-        params, count, resampled = initial.take_over(params, source)
+        params, count, resampled = initial.take_over(params, source, config.model)
         _report(f"{count:,} parameters come from {source}")
         if resampled:
-            there, here = resampled
+            there, here = (f"{rows} x {columns}" for rows, columns in resampled)
             _report(
                 f"the positions of the ViT in {source} are resampled: {there} patches there, "
                 f"{here} here"

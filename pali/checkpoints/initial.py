@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 
 from pali.checkpoints import merge, positions, pretrained
 from pali.checkpoints.store import FOLDER, CheckpointStore
-from pali.config import PaLIConfig
+from pali.config import PaLIConfig, ViTConfig, from_json
 from pali.models.pali import init_params
 from pali.types import AUXILIARY, Params
 
@@ -30,31 +31,35 @@ class Taken(NamedTuple):
     params: Params
     count: int
     """How many numbers of them were replaced."""
-    resampled: tuple[int, int] | None
-    """The ViT's patches in the source and in the model, where they differ."""
+    resampled: tuple[tuple[int, int], tuple[int, int]] | None
+    """Rows and columns of the ViT's patches in the source and in the model, where they differ."""
 
 
-def take_over(params: Params, source: str | os.PathLike) -> Taken:
+def take_over(params: Params, source: str | os.PathLike, config: PaLIConfig) -> Taken:
     """Replaces parameters by those of the same paths in a workdir or a model folder.
 
     The source may hold a part of the model only, as the ViT of a first stage does. Layers may be
     stacked on one side and separate on the other. Positions of a ViT for another resolution are
     resampled to the model's (pali/checkpoints/positions.py).
 
+    Args:
+      params: nested dict of arrays, the model's or a part of them.
+      source: where the others are.
+      config: the model's.
+
     Raises:
       FileNotFoundError: `source` is neither a workdir with a checkpoint nor a model folder.
-      ValueError: its ViT has other positions, and theirs or the model's are no square grid.
       MismatchError: it holds a path that the model lacks or has in another shape; lists every one.
     """
-    loaded = merge.flatten(merge.unstack_layers(_load(source)))
+    found, there = _load(source)
+    loaded = merge.flatten(merge.unstack_layers(found))
     loaded = {name: leaf for name, leaf in loaded.items() if not name.startswith(f"{AUXILIARY}/")}
     flat = merge.flatten(merge.unstack_layers(params))
     expected = {name: leaf for name, leaf in flat.items() if name in loaded}
     name, resampled = "vit/pos_embedding", None
-    if name in expected:
-        there, here = np.shape(loaded[name])[1], np.shape(expected[name])[1]
-        if there != here:
-            loaded[name], resampled = positions.resample(loaded[name], here), (there, here)
+    here = config.vit.grid
+    if name in expected and there != here:
+        loaded[name], resampled = positions.resample(loaded[name], here, there), (there, here)
     try:
         flat |= merge.fit_names(loaded, expected)
     except merge.MismatchError as error:
@@ -66,8 +71,11 @@ def take_over(params: Params, source: str | os.PathLike) -> Taken:
     return Taken(jax.tree.map(jnp.asarray, fitted), count, resampled)
 
 
-def _load(source: str | os.PathLike) -> Params:
+def _load(source: str | os.PathLike) -> tuple[Params, tuple[int, int]]:
+    """The parameters, and the grid of the ViT's patches."""
     if (Path(source) / FOLDER).is_dir():
         with CheckpointStore(source, read_only=True) as store:
-            return store.restore_params()[0]
-    return pretrained.load_model(source).params
+            params, note = store.restore_params()
+        return params, from_json(ViTConfig, json.dumps(note["config"]["model"]["vit"])).grid
+    model = pretrained.load_model(source)
+    return model.params, model.config.vit.grid

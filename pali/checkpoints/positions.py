@@ -1,9 +1,12 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ViT's learned positions at another resolution: [1 p d] -> [1 q d], both square grids.
+"""A ViT's learned positions at another resolution: [1 p d] -> [1 q d], any grid to any other.
 
-Linear interpolation in two dimensions, centre of patch to centre of patch as pictures themselves
-are resized; PaLI's high-resolution phase begins like this (arXiv 2209.06794, section 3.2).
+Linear interpolation in two dimensions that lays corner patch on corner patch, as big_vision does
+(`scipy.ndimage.zoom` of order 1) and so as the public SigLIP and PaliGemma weights of other
+resolutions were begun; PaLI's high-resolution phase resamples likewise (arXiv 2209.06794, section
+3.2). One thing differs: for some sizes, 8 -> 26 among them, SciPy's rounding puts the last row just
+outside the old grid and makes it zero, which nobody wants.
 """
 
 from __future__ import annotations
@@ -11,23 +14,44 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 
-def resample(positions: Float[Any, "1 p d"], count: int) -> Float[np.ndarray, "1 q d"]:
-    """Positions for `count` patches, float32.
+def resample(
+    positions: Float[Any, "1 p d"], grid: tuple[int, int], source: tuple[int, int] | None = None
+) -> Float[np.ndarray, "1 q d"]:
+    """Positions for another grid of patches, float32.
+
+    Args:
+      positions: one vector for each patch, row by row from the top left.
+      grid: rows and columns wanted.
+      source: rows and columns there are; a square unless given.
 
     Raises:
-      ValueError: `count`, or the number of positions there are, is no square.
+      ValueError: the number of positions is not that of `source`, or is no square.
     """
-    before, after = math.isqrt(positions.shape[1]), math.isqrt(count)
-    if before**2 != positions.shape[1] or after**2 != count:
-        raise ValueError(
-            f"{positions.shape[1]} positions cannot become {count}: both must be square grids"
-        )
-    width = positions.shape[-1]
-    grid = np.asarray(positions, np.float32).reshape(before, before, width)
-    resized = jax.image.resize(grid, (after, after, width), "linear")
-    return np.asarray(resized).reshape(1, count, width)
+    count, width = positions.shape[1:]
+    if source is None:
+        side = math.isqrt(count)
+        source = side, side
+        if side**2 != count:
+            raise ValueError(
+                f"{count} positions are no square grid: say how many rows and columns they have"
+            )
+    if math.prod(source) != count:
+        raise ValueError(f"{count} positions are not {source[0]} rows of {source[1]}")
+    values = np.asarray(positions, np.float64).reshape(*source, width)
+    for axis, size in enumerate(grid):
+        values = _along(values, axis, size)
+    return values.astype(np.float32).reshape(1, math.prod(grid), width)
+
+
+def _along(values: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Linear interpolation along one axis, the first and the last entry staying in place."""
+    last = values.shape[axis] - 1
+    place = np.linspace(0, last, size)
+    below = place.astype(np.int64)
+    share = np.expand_dims(place - below, tuple(i for i in range(values.ndim) if i != axis))
+    above = np.minimum(below + 1, last)
+    return values.take(below, axis) * (1 - share) + values.take(above, axis) * share
