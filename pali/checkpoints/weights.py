@@ -9,14 +9,17 @@ holds the model and one array more.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pali.checkpoints import merge
 from pali.config import MT5Config, PaLIConfig, ViTConfig
 
 
@@ -53,3 +56,49 @@ class Component:
     """The SentencePiece model that lay beside a language model."""
     unused: tuple[str, ...] = ()
     """Names in the file that no part of pali wants, such as the text half of a SigLIP."""
+
+
+def separate_layers(tensors: Mapping[str, Tensor], axis: int) -> dict[str, Tensor]:
+    """Splits stacked arrays (`layers/…`, `encoderblock/…`) into one for each layer, unread.
+
+    Args:
+      tensors: by name; those below a stack have the layers along `axis`.
+      axis: 0 in big_vision, 1 in T5X.
+
+    Returns:
+      By names with separate layers, the layers of one array next to each other. Reading one of them
+      reads the stack, which is kept until the last layer or another stack is read: in this order
+      every stack is read once.
+    """
+    whole = functools.lru_cache(maxsize=1)(lambda name: tensors[name].read())
+
+    def read(name: str, layer: int) -> np.ndarray:
+        stack = whole(name)
+        if layer == stack.shape[axis] - 1:
+            whole.cache_clear()
+        return stack.take(layer, axis)
+
+    separate = {}
+    for name, tensor in tensors.items():
+        depth, rest = tensor.shape[axis : axis + 1], tensor.shape[:axis] + tensor.shape[axis + 1 :]
+        for layer, number in merge.separate(name, (*depth, *rest)).items():
+            if number is None:
+                separate[layer] = tensor
+            else:
+                slice_of = functools.partial(read, name, number)
+                separate[layer] = Tensor(rest, tensor.dtype, slice_of)
+    return separate
+
+
+def not_found(path: str | os.PathLike) -> FileNotFoundError:
+    """The error for a path where nothing is."""
+    bucket = "gs:/" in os.fspath(path)
+    fix = " pali reads from disks: copy it first, gcloud storage cp -r gs://… DIR" if bucket else ""
+    return FileNotFoundError(f"There is no {os.fspath(path)!r}.{fix}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few of many names, for an error message."""
+    names = sorted(names)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5]) or 'nothing'}{more}"
