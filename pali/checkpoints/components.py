@@ -21,7 +21,7 @@ import numpy as np
 from pali.checkpoints import big_vision, huggingface, merge, positions, pretrained, t5x
 from pali.checkpoints.hub import locate
 from pali.checkpoints.pretrained import Source
-from pali.checkpoints.weights import Component, Tensor
+from pali.checkpoints.weights import Component, Tensor, listed, not_found
 from pali.config import PaLIConfig
 from pali.tokenizer import Tokenizer, with_sentinels
 
@@ -39,7 +39,7 @@ def open_source(source: str | os.PathLike[str]) -> Component:
     """
     path = locate(source)
     if not path.exists():
-        raise FileNotFoundError(f"there is no file or folder {os.fspath(source)!r}")
+        raise not_found(source)
     if path.suffix == ".npz":
         return big_vision.read(path)
     if pretrained.is_folder(path):
@@ -48,11 +48,11 @@ def open_source(source: str | os.PathLike[str]) -> Component:
         return huggingface.read(path)
     if t5x.is_folder(path):
         return t5x.read(path)
-    listed = ", ".join(sorted(p.name for p in path.iterdir())[:8]) if path.is_dir() else "a file"
+    inside = listed(p.name for p in path.iterdir()) if path.is_dir() else "a file"
     raise ValueError(
         f"{path} is of no format that pali knows. It reads a model folder of pali, a folder of "
         "Hugging Face's (config.json with a model_type), a T5X checkpoint, or a big_vision .npz; "
-        f"found: {listed or 'nothing'}."
+        f"found: {inside}."
     )
 
 

@@ -11,16 +11,13 @@ A folder is made under another name and gets its own when it is whole.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pali.checkpoints import containers, huggingface, pretrained, t5x
+from pali.checkpoints import containers, folders, huggingface, pretrained, t5x
 from pali.checkpoints.components import Joined
 from pali.checkpoints.weights import Tensor
 from pali.config import Dtype
@@ -59,7 +56,7 @@ def write_pali(
         vit=replace(joined.config.vit, dtype=compute),
         mt5=replace(joined.config.mt5, dtype=compute),
     )
-    with _made(dest) as folder:
+    with folders.made(dest) as folder:
         containers.save(folder, _tensors(joined, "", dtype, progress), {"format": "pali"})
         (folder / pretrained.TOKENIZER).write_bytes(joined.tokenizer)
         metadata = pretrained.Metadata(sources=joined.sources)
@@ -83,7 +80,7 @@ def write_huggingface(
       FileExistsError: `dest` is there already.
       ValueError: `transformers` has no class for such a ViT; or an array holds NaN.
     """
-    with _made(dest) as folder:
+    with folders.made(dest) as folder:
         (folder / "language").mkdir()
         (folder / "vision").mkdir()
         language = _tensors(joined, "mt5/", dtype, progress)
@@ -103,8 +100,12 @@ def write_t5x(
     dtype: Dtype = "float32",
     progress: Progress = ignore,
 ) -> tuple[str, ...]:
-    """A T5X legacy checkpoint `dest`, with a place for everything; arguments as `write_pali`."""
-    with _made(dest) as folder:
+    """A T5X legacy checkpoint, `checkpoint_0` in `dest`; arguments and errors as `write_pali`.
+
+    Returns:
+      Nothing: it has a place for all.
+    """
+    with folders.made(dest) as folder:
         t5x.write(folder, joined.config, _tensors(joined, "", dtype, progress))
     return ()
 
@@ -140,18 +141,3 @@ def _tensors(joined: Joined, prefix: str, dtype: Dtype, progress: Progress) -> d
         for name, tensor in joined.tensors.items()
         if name.startswith(prefix)
     }
-
-
-@contextlib.contextmanager
-def _made(dest: Path) -> Iterator[Path]:
-    if dest.exists():
-        raise FileExistsError(f"{dest} is there already; give another folder, or delete it")
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", dir=dest.parent))
-    try:
-        unfinished.chmod(dest.parent.stat().st_mode & 0o777)  # mkdtemp's is for its owner alone
-        yield unfinished
-        unfinished.rename(dest)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise

@@ -151,7 +151,7 @@ class MismatchError(ValueError):
         self.wrong_shape = dict(wrong_shape)
         super().__init__(_report(self.missing, self.unexpected, self.wrong_shape))
 
-    def about(self, what: str) -> "MismatchError":
+    def about(self, what: str) -> MismatchError:
         """The same error with one more line: whose weights these are."""
         self.args = (f"{self}\n{what}",)
         return self

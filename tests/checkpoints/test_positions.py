@@ -127,19 +127,13 @@ def test_a_larger_model_takes_over_a_smaller_ones_positions_and_says_so(small, c
     assert seen.tokens.shape == (1, 36, 8)
 
 
-def zeros(config):
-    return jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, leaf.dtype), pretrained.expected_params(config)
-    )
-
-
 def test_a_grid_of_as_many_patches_is_another_grid(small):
     folder, config, saved = small
     wide = dataclasses.replace(config, vit=dataclasses.replace(config.vit, image_size=(12, 48)))
-    taken = initial.take_over(zeros(wide), folder, wide)
+    taken = initial.take_model(folder, wide)
     assert taken.resampled == ((4, 4), (2, 8))
     expected = resample(saved["vit"]["pos_embedding"], (2, 8))
-    np.testing.assert_array_equal(taken.params["vit"]["pos_embedding"], expected)
+    np.testing.assert_array_equal(taken.tensors["vit/pos_embedding"].read(), expected)
 
 
 def test_a_workdir_tells_its_grid(tmp_path, small):
@@ -148,10 +142,10 @@ def test_a_workdir_tells_its_grid(tmp_path, small):
     of_run = Config(dataclasses.replace(config, vit=wide), DataConfig("m"))
     with CheckpointStore(tmp_path) as store:
         store.save(3, {"params": saved}, {"config": json.loads(to_json(of_run))})
-    taken = initial.take_over(saved, tmp_path, config)
+    taken = initial.take_model(tmp_path, config)
     assert taken.resampled == ((2, 8), (4, 4))
     expected = resample(saved["vit"]["pos_embedding"], (4, 4), (2, 8))
-    np.testing.assert_array_equal(taken.params["vit"]["pos_embedding"], expected)
+    np.testing.assert_array_equal(taken.tensors["vit/pos_embedding"].read(), expected)
 
 
 def test_positions_of_the_same_grid_are_taken_over_in_silence(small, capsys):
@@ -167,4 +161,4 @@ def test_a_vit_of_another_width_is_still_refused(small):
     folder, config, _ = small
     wider = larger(config, width=16)
     with pytest.raises(merge.MismatchError, match="vit/pos_embedding"):
-        initial.take_over(zeros(wider), folder, wider)
+        initial.take_model(folder, wider)

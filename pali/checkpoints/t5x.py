@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""mT5 and umT5 of T5X: a folder `checkpoint_1000000` <-> pali's names (docs/checkpoints.md).
+
+The names of T5X's tree `target` are pali's, but for two things, in which its two layouts differ.
+`t5x/examples/t5` has separate layers, one relative bias for each stack of them, attention kernels
+that are matrices [D, N·H] and [N·H, D]. `t5x/examples/scalable_t5`, which umT5 is made with, has a
+relative bias in each layer, attention kernels [D, N, H] and [N, H, D], and layers that are stacked
+as a rule: `encoder/encoder/…` and `decoder/decoder/…`, or `…/layers/…`. Their layer is axis 1, the
+default of T5X's `param_scan_axis`, unless the shape of a norm says that it is axis 0.
+
+How the arrays lie in files is in t5x_files.py. Optimizer slots are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pali.checkpoints import folders, merge, pretrained, t5x_files, weights
+from pali.checkpoints.weights import Component, Tensor
+from pali.config import MT5Config, PaLIConfig, from_json, to_json
+from pali.models.mt5 import MT5
+from pali.types import Params
+
+CONFIG = "pali_config.json"
+"""What `write` puts beside a whole PaLI: shapes do not tell all of a ViT. T5X passes over it."""
+
+_EMBEDDING = "token_embedder/embedding"
+_LANGUAGE = ("token_embedder", "encoder", "decoder")
+_SLOTS = {"state", "param_states", "opt_state"}
+
+
+def read(folder: str | os.PathLike) -> Component:
+    """Looks at a checkpoint of T5X; arrays are read when they are asked for.
+
+    Args:
+      folder: `checkpoint_<step>`, or the folder of a run that holds one such.
+
+    Returns:
+      The language half, an `MT5Config`; the whole PaLI, if `write` wrote one. Names in `target`
+      that belong to neither are in `unused`. Shapes do not tell the activation of the MLP, which
+      is taken to be mT5's, nor the distance of the last relative bucket, taken to be 128.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or no checkpoint of T5X in it, or a part of it is
+        missing.
+      ValueError: it is damaged, or the model in it is none that pali knows, such as T5 v1.0.
+    """
+    folder = t5x_files.find(Path(folder))
+    arrays = t5x_files.open_all(folder)
+    target = _target(folder, arrays)
+    language, others = {}, {}
+    for whole_name, open_it in arrays.items():
+        if whole_name.startswith(target):
+            name = whole_name.removeprefix(target)
+            (language if name.split("/")[0] in _LANGUAGE else others)[name] = open_it
+    _check_architecture(folder, language)
+    tensors = _as_pali({name: open_it() for name, open_it in language.items()})
+    config, origin = _config(folder, tensors), f"T5X checkpoint {folder}"
+    if not (folder / CONFIG).is_file():
+        return Component(config, tensors, origin, unused=tuple(sorted(others)))
+    whole = {f"mt5/{name}": tensor for name, tensor in tensors.items()}
+    whole |= {name: open_it() for name, open_it in others.items()}
+    config = from_json(PaLIConfig, (folder / CONFIG).read_text(encoding="utf-8"))
+    return Component(config, whole, origin)
+
+
+def write(
+    folder: str | os.PathLike,
+    config: MT5Config | PaLIConfig,
+    tensors: Mapping[str, Tensor],
+    step: int = 0,
+) -> Path:
+    """Writes a checkpoint that T5X loads, in its older format; it appears whole or not at all.
+
+    An mT5 is laid out as `t5x/examples/t5` has it, a umT5 (`relative_bias="layer"`) as
+    `t5x/examples/scalable_t5` does with `scan_layers=False`. Of a PaLI the language half lies at
+    the top of `target`, where T5X looks for it; `vit` and `projection` lie beside it. There are no
+    optimizer slots: T5X starts them anew (`fallback_to_scratch=True`).
+
+    Args:
+      folder: of the run; `checkpoint_<step>` comes to be in it.
+      config: the configuration that `tensors` belong to.
+      tensors: by name with separate layers, in float32 or bfloat16, which is kept; read one after
+        the other.
+      step: how long the model was trained, for T5X.
+
+    Returns:
+      The folder `checkpoint_<step>`.
+
+    Raises:
+      FileExistsError: there is one already.
+      MismatchError: `tensors` are not those of `config`; nothing is written.
+    """
+    final = Path(os.path.abspath(folder)) / f"checkpoint_{step}"
+    shapes = {name: leaf.shape for name, leaf in merge.flatten(_expected(config)).items()}
+    merge.check_shapes({name: tensor.shape for name, tensor in tensors.items()}, shapes)
+    mt5 = config.mt5 if isinstance(config, PaLIConfig) else config
+    specs = {}
+    with folders.made(final) as unfinished:
+        for name, tensor in tensors.items():
+            name, array = name.removeprefix("mt5/"), tensor.read()
+            if mt5.relative_bias == "layer":
+                array = _with_heads(mt5, name, array)
+            specs[name] = t5x_files.store(unfinished, f"target/{name}", array)
+        state = {"step": np.asarray(step, np.int32)}  # T5X stumbles over empty param_states
+        tree = {"version": 3, "optimizer": {"state": state, "target": merge.unflatten(specs)}}
+        (unfinished / t5x_files.INDEX).write_bytes(flax.serialization.msgpack_serialize(tree))
+        if isinstance(config, PaLIConfig):
+            (unfinished / CONFIG).write_text(to_json(config), encoding="utf-8")
+    return final
+
+
+def is_folder(folder: Path) -> bool:
+    """Whether there is a checkpoint of T5X in it."""
+    return t5x_files.is_checkpoint(folder) or any(
+        map(t5x_files.is_checkpoint, folder.glob("checkpoint_*"))
+    )
+
+
+def _target(folder: Path, names: Collection[str]) -> str:
+    """What stands before the names of the parameters: `target/`, or `optimizer/target/`."""
+    ends = [name.removesuffix(_EMBEDDING) for name in names if name.endswith(_EMBEDDING)]
+    places = [place for place in ends if not _SLOTS & set(place.split("/"))]
+    if not places:
+        raise ValueError(
+            f"{folder} holds no encoder-decoder of T5X: no array is named …/{_EMBEDDING}. It holds "
+            f"{weights.listed(names)}."
+        )
+    return min(places, key=len)
+
+
+def _check_architecture(folder: Path, names: Collection[str]) -> None:
+    """Raises on the models that T5X has besides."""
+    wrong = [f"it has {name}, not wi_0 and wi_1" for name in names if name.endswith("/wi/kernel")]
+    del wrong[1:]
+    if "decoder/logits_dense/kernel" not in names:
+        wrong.append("it lacks decoder/logits_dense/kernel, so the embedding table is its head too")
+    if wrong:
+        raise ValueError(
+            f"{folder} is another model than mT5: {'; '.join(wrong)}. pali's language half has a "
+            "gated MLP and an output head of its own, as mT5, umT5 and T5 v1.1 do and T5 v1.0 does "
+            "not: give a checkpoint of one of those."
+        )
+
+
+def _as_pali(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Layers separate, attention kernels as matrices."""
+    pairs = ((re.sub(r"^(encoder|decoder)/\1/", r"\1/layers/", n), t) for n, t in tensors.items())
+    named = dict(pairs)
+    width = named[_EMBEDDING].shape[-1]
+    scales = [t.shape for n, t in named.items() if n.endswith("/layers/pre_mlp_layer_norm/scale")]
+    axis = 0 if scales and all(shape[0] != width for shape in scales) else 1
+    separate = weights.separate_layers(named, axis)
+    return {name: _as_matrix(name, tensor) for name, tensor in separate.items()}
+
+
+def _as_matrix(name: str, tensor: Tensor) -> Tensor:
+    if len(tensor.shape) != 3 or "attention/" not in name:
+        return tensor
+    a, b, c = tensor.shape
+    shape = (a * b, c) if name.endswith("/out/kernel") else (a, b * c)
+    return tensor.then(shape, lambda array: array.reshape(shape))
+
+
+def _with_heads(config: MT5Config, name: str, array: np.ndarray) -> np.ndarray:
+    heads = (config.num_heads, config.head_dim)
+    match = re.search(r"attention/(query|key|value|out)/kernel$", name)
+    if match is None:
+        return array
+    return array.reshape(*heads, -1) if match[1] == "out" else array.reshape(-1, *heads)
+
+
+def _config(folder: Path, tensors: Mapping[str, Tensor]) -> MT5Config:
+    """What names and shapes tell."""
+
+    def shape(name: str) -> tuple[int, int]:
+        if name not in tensors or len(tensors[name].shape) != 2:
+            found = tensors[name].shape if name in tensors else "not there"
+            raise ValueError(f"{folder} is no mT5: {name} is {found}; a matrix is expected.")
+        rows, columns = tensors[name].shape
+        return rows, columns
+
+    def depth(stack: str) -> int:
+        matches = (re.match(rf"{stack}/layers_(\d+)/", name) for name in tensors)
+        return len({match[1] for match in matches if match})
+
+    tables = {stack: f"{stack}/relpos_bias/rel_embedding" for stack in ("encoder", "decoder")}
+    shared = [table in tensors for table in tables.values()]
+    if any(shared) and not all(shared):
+        raise ValueError(
+            f"{folder}: only one of {', '.join(tables.values())} is there; pali knows one relative "
+            "bias for each stack, or one for each layer of both."
+        )
+    table = tables["encoder"] if all(shared) else "encoder/layers_0/relpos_bias/rel_embedding"
+    heads, buckets = shape(table)
+    vocabulary, width = shape(_EMBEDDING)
+    _, joined = shape("encoder/layers_0/attention/query/kernel")
+    if joined % heads:
+        raise ValueError(
+            f"{folder}: {table} has {heads} heads, which do not divide the {joined} columns of the "
+            "attention kernels."
+        )
+    return MT5Config(
+        vocab_size=vocabulary,
+        width=width,
+        mlp_dim=shape("encoder/layers_0/mlp/wi_0/kernel")[1],
+        num_heads=heads,
+        head_dim=joined // heads,
+        encoder_layers=depth("encoder"),
+        decoder_layers=depth("decoder"),
+        relative_buckets=buckets,
+        relative_bias="stack" if all(shared) else "layer",
+    )
+
+
+def _expected(config: MT5Config | PaLIConfig) -> Params:
+    """Structure and shapes of the parameters of a configuration; computes nothing."""
+    if isinstance(config, PaLIConfig):
+        return pretrained.expected_params(config)
+    tokens = jnp.ones((1, 1), jnp.int32)
+    return jax.eval_shape(MT5(config).init, jax.random.key(0), tokens, tokens)["params"]
