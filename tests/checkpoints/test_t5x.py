@@ -217,8 +217,10 @@ def test_small_arrays_may_lie_in_the_index_and_slots_are_passed_over(folder):
         small = name.endswith("scale")
         specs[name] = array if small else store_zarr(folder, f"target/x/{name}", array)
     slots = {"token_embedder": {"embedding": {"v_row": np.ones(3, np.float32), "m": None}}}
-    note(folder, specs, slots)
-    assert_holds(t5x.read(folder), named)
+    note(folder, specs | {"ema/my_token_embedder/embedding": np.ones(3, np.float32)}, slots)
+    component = t5x.read(folder)
+    assert_holds(component, named)
+    assert component.unused == ("ema/my_token_embedder/embedding",)
 
 
 def test_what_is_not_the_language_half_is_named(folder):
