@@ -3,10 +3,10 @@
 """A ViT's learned positions at another resolution: [1 p d] -> [1 q d], any grid to any other.
 
 Linear interpolation in two dimensions that lays corner patch on corner patch, as big_vision does
-(`scipy.ndimage.zoom` of order 1) and so as the public SigLIP and PaliGemma weights of other
-resolutions were begun; PaLI's high-resolution phase resamples likewise (arXiv 2209.06794, section
-3.2). One thing differs: for some sizes, 8 -> 26 among them, SciPy's rounding puts the last row just
-outside the old grid and makes it zero, which nobody wants.
+(`scipy.ndimage.zoom` of order 1); PaLI's high-resolution phase begins with positions so enlarged
+(arXiv 2209.06794, section 3.2, which does not say how). One thing differs: for some sizes, 8 -> 26
+among them, SciPy's rounding puts the last row just outside the old grid and makes it zero, which
+nobody wants.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ CONFIG = "pali_config.json"
 """What `write` puts beside a whole PaLI: shapes do not tell all of a ViT. T5X passes over it."""
 
 _EMBEDDING = "token_embedder/embedding"
+_END = f"/{_EMBEDDING}"
 _LANGUAGE = ("token_embedder", "encoder", "decoder")
 _SLOTS = {"state", "param_states", "opt_state"}
 
@@ -128,7 +129,7 @@ def is_folder(folder: Path) -> bool:
 
 def _target(folder: Path, names: Collection[str]) -> str:
     """What stands before the names of the parameters: `target/`, or `optimizer/target/`."""
-    ends = [name.removesuffix(_EMBEDDING) for name in names if name.endswith(_EMBEDDING)]
+    ends = (name.removesuffix(_EMBEDDING) for name in names if f"/{name}".endswith(_END))
     places = [place for place in ends if not _SLOTS & set(place.split("/"))]
     if not places:
         raise ValueError(
