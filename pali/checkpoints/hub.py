@@ -22,6 +22,12 @@ _WEIGHTS = (SAFETENSORS, TORCH, FLAX)
 _BESIDE = ("config.json", "preprocessor_config.json", "spiece.model", "README.md")
 
 
+def _names(weights: str) -> tuple[str, str, str]:
+    """What a file of weights is called, whole or in shards with an index."""
+    stem, suffix = weights.split(".")
+    return weights, f"{weights}.index.json", f"{stem}-*-of-*.{suffix}"
+
+
 def locate(source: str | os.PathLike[str]) -> Path:
     """The path itself where there is such a file or folder; else the repository of that name.
 
@@ -75,23 +81,34 @@ def _download(hub: Any, name: str) -> str:
         files = hub.HfApi().list_repo_files(name)
         wanted = [file for file in files if file in _BESIDE]
         for weights in _WEIGHTS:
-            stem, suffix = weights.split(".")
-            patterns = (weights, f"{weights}.index.json", f"{stem}-*-of-*.{suffix}")
-            if found := [f for f in files if any(fnmatch.fnmatch(f, p) for p in patterns)]:
+            found = [f for f in files if any(fnmatch.fnmatch(f, p) for p in _names(weights))]
+            if found:
                 wanted += found
                 break
         return hub.snapshot_download(name, allow_patterns=wanted)
     except HFValidationError as error:
         raise FileNotFoundError(f"there is no folder {name!r}: {error}") from None
     except Exception as error:  # see above
-        try:  # What was downloaded once is read without a network.
-            return hub.snapshot_download(name, local_files_only=True)
-        except Exception:
-            raise FileNotFoundError(
-                f"there is no folder {name!r}, and the repository of that name could not be "
-                f"downloaded from the Hugging Face hub ({_short(error)}). Is the name right, is "
-                "there a network? Otherwise download it elsewhere and give its folder."
-            ) from error
+        if folder := _kept(hub, name):
+            return folder
+        raise FileNotFoundError(
+            f"there is no folder {name!r}, and the repository of that name could not be "
+            f"downloaded from the Hugging Face hub ({_short(error)}). Is the name right, is there "
+            "a network? Otherwise download it elsewhere and give its folder."
+        ) from error
+
+
+def _kept(hub: Any, name: str) -> str | None:
+    """What was downloaded once, read without a network; None where that is not whole."""
+    for weights in _WEIGHTS:
+        try:
+            wanted = [*_BESIDE, *_names(weights)]
+            folder = hub.snapshot_download(name, local_files_only=True, allow_patterns=wanted)
+        except Exception:  # Not there, or not whole.
+            continue
+        if any(any(Path(folder).glob(pattern)) for pattern in _names(weights)):
+            return folder
+    return None
 
 
 def _short(error: Exception) -> str:
