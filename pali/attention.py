@@ -44,7 +44,8 @@ class Word(NamedTuple):
     pieces: tuple[str, ...]
     """The SentencePiece pieces it is made of; the first begins with "▁" where a space stands."""
     patches: Float[np.ndarray, "rows columns"]
-    """Mean over the pieces of the share of each patch, by row and column of the picture."""
+    """Mean over the pieces of the share of each patch, by row and column of what the ViT sees
+    (`pali.image.seen_region`: the whole picture, or its middle)."""
 
     @property
     def on_picture(self) -> float:

@@ -22,6 +22,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from pali.attention import Word
+from pali.image import Region
 from pali.languages import LANGUAGES
 
 LONGEST_SIDE = 360
@@ -44,7 +45,7 @@ body { max-width: 70rem; margin: auto; padding: 1rem }
 h2 { overflow-wrap: anywhere }
 .both { position: relative; display: grid; grid-template-columns: var(--w) 1fr; gap: 2rem;
  align-items: start }
-.picture, .map { display: block; width: var(--w); height: var(--h) }
+.picture { display: block; width: var(--w); height: var(--h) }
 .picture { margin-bottom: 2rem }
 /* The maps lie inside the list, but over the picture: they neither scroll with it nor are cut. */
 .words { max-height: max(var(--h), 75vh); overflow-y: auto; padding: .25rem }
@@ -57,7 +58,8 @@ label:has(:focus-visible) { outline: 2px solid; outline-offset: 2px }
 input { appearance: none; width: 0; height: 0; margin: 0; outline: none }
 .seen { display: none; position: absolute; top: 0; left: 0; width: var(--w); color: CanvasText;
  pointer-events: none; line-height: 2rem; font-size: .875rem; white-space: nowrap }
-.map { opacity: .7; image-rendering: pixelated }
+.map { display: block; width: var(--map-w); height: var(--map-h); margin: var(--map-m);
+ opacity: .7; image-rendering: pixelated }
 :checked ~ .seen, label:hover .seen { display: block }
 .words:has(label:hover) label:not(:hover) .seen { display: none }
 @media (max-width: 45rem) {
@@ -68,8 +70,8 @@ input { appearance: none; width: 0; height: 0; margin: 0; outline: none }
 <h1>Where the model looked</h1>
 <p>Point at a word, or choose one: its map lies over the picture. The lighter a patch, the more of
 the decoder’s cross-attention it had while that word was written (mean over layers and heads); each
-map is scaled to its own lightest patch. Words in scripts without spaces are shown in pieces. This
-tells where the decoder read, not why.</p>
+map is scaled to its own lightest patch. What no map covers the model did not see. Words in scripts
+without spaces are shown in pieces. This tells where the decoder read, not why.</p>
 """
 
 TAIL = "</html>\n"
@@ -80,6 +82,7 @@ def picture_section(
     name: str,
     picture: UInt8[np.ndarray, "h w 3"],
     answers: Mapping[str, Sequence[Word]],
+    region: Region | None = None,
 ) -> str:
     """The part of the page about one picture.
 
@@ -87,11 +90,13 @@ def picture_section(
       number: a different one for each section of a page.
       name: what the picture is called.
       picture: its pixels, at any size; shown with its own ratio of sides.
-      answers: the words by language code, with maps of the whole picture.
+      answers: the words by language code, with maps of what the model saw.
+      region: which part of the picture that is; by default all of it.
     """
     height, width = picture.shape[:2]
     scale = LONGEST_SIDE / max(height, width)
-    size = f"--w:{max(1, round(width * scale))}px;--h:{max(1, round(height * scale))}px"
+    high, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    size = f"--w:{wide}px;--h:{high}px;{_place(region, high, wide)}"
     button = f'<input type="radio" name="p{number}"'
     lines = "\n".join(
         f"{_title(code)}{''.join(_word(word, button) for word in words) or '–'}</dd>"
@@ -111,6 +116,15 @@ def picture_section(
 </div>
 </section>
 """
+
+
+def _place(region: Region | None, high: int, wide: int) -> str:
+    """Size and margins of the maps over a picture of that size on the page."""
+    top, left, bottom, right = region.shares if region else (0, 0, 1, 1)
+    margins = (top * high, (1 - right) * wide, (1 - bottom) * high, left * wide)
+    margin = " ".join(f"{side:.2f}px" for side in margins)
+    size = f"--map-w:{(right - left) * wide:.2f}px;--map-h:{(bottom - top) * high:.2f}px"
+    return f"{size};--map-m:{margin}"
 
 
 def _title(code: str) -> str:

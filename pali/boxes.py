@@ -4,15 +4,18 @@
 
     10 20 90 100 cat 20 30 100 100 dog
 
-Each box is ymin xmin ymax xmax, in thousandths of the picture, then its label; plain text, no new
-vocabulary (PaLI, arXiv 2209.06794; the order and the range as recalled there).
+Each box is ymin xmin ymax xmax, in thousandths of what the ViT sees of the picture, then its label;
+plain text, no new vocabulary (PaLI, arXiv 2209.06794; the order and the range as recalled there).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pali.image import Region
 
 BINS = 1000
 """Coordinates are the integers 0 … BINS - 1; each stands for the middle of its bin."""
@@ -71,6 +74,21 @@ def parse_boxes(text: str) -> ParsedBoxes:
     if after := text[end:].strip():
         unparsed.append(after)
     return ParsedBoxes(boxes, unparsed)
+
+
+def in_whole(boxes: Iterable[Box], region: Region) -> list[Box]:
+    """Boxes in shares of what a ViT saw of a picture, as boxes in shares of the picture."""
+    top, left, bottom, right = region.shares
+    return [
+        Box(
+            top + box.ymin * (bottom - top),
+            left + box.xmin * (right - left),
+            top + box.ymax * (bottom - top),
+            left + box.xmax * (right - left),
+            box.label,
+        )
+        for box in boxes
+    ]
 
 
 def _format(box: Box) -> str:

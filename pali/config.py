@@ -19,6 +19,9 @@ from typing import Any, Literal, TypeVar
 
 Dtype = Literal["float32", "bfloat16"]
 
+ImageSize = int | tuple[int, int]
+"""Of pictures, in pixels: the side of a square, or height and width."""
+
 Norm = Literal["layer", "centred", "rms"]
 """A norm: to mean 0 and variance 1 with a scale and a bias; the same with a scale alone; to a mean
 square of 1, without centring, with a scale alone."""
@@ -57,8 +60,8 @@ class ViTConfig:
     num_heads: int
     patch_size: int
     """Side of a square patch, in pixels."""
-    image_size: int | tuple[int, int]
-    """Side of a square picture in pixels, or height and width; multiples of `patch_size`."""
+    image_size: ImageSize
+    """Multiples of `patch_size`."""
     class_token: bool = False
     """Whether a learned token stands before the patches (ViT, CLIP)."""
     class_token_visual: bool = False
@@ -126,8 +129,7 @@ class ViTConfig:
     @property
     def image_shape(self) -> tuple[int, int]:
         """Height and width of the picture, in pixels."""
-        size = self.image_size
-        return (size, size) if isinstance(size, int) else size
+        return image_shape(self.image_size)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -311,6 +313,11 @@ class Config:
                 raise ValueError(f'{name} is of objective "generate"; set it to 0')
         if self.class_weight and not self.model.vit.num_classes:
             raise ValueError('class_weight needs a ViT with pool="map" and num_classes')
+
+
+def image_shape(size: ImageSize) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def _at_least(config: Any, minimum: int, *names: str) -> None:

@@ -79,8 +79,10 @@ def main(
         raise ValueError(f"limit is {limit}; it must be at least 1, or left out for everything")
     folder = pretrained.EMBEDDED if model is None else locate(model)
     loaded = load_model(folder)
-    size = loaded.config.vit.image_size
-    splits = read_splits(tasks, size, loaded.tokenizer, limit, task_modules)
+    vit = loaded.config.vit
+    splits = read_splits(
+        tasks, vit.image_size, loaded.tokenizer, limit, task_modules, pixels=vit.pixels
+    )
     workdir = Path(workdir)
     claim(workdir, folder, overwrite)
     console = console or Console(stderr=True)

@@ -4,10 +4,12 @@
 
 In:  a path, the bytes of a file, a PIL image or an array.
 Out: `decode_image` gives u8[h w 3], upright, opaque, sRGB values as stored;
-     `resize` brings it to the u8[size size 3] a ViT reads (the ViT itself scales to [-1, 1]).
+     `resize` brings it to the u8[h w 3] a ViT reads (the ViT itself scales to mean and deviation).
 
-Resizing is PaliGemma's (big_vision `resize(size, antialias=True)`): bilinear with antialiasing, the
-whole picture onto a square without a crop, so that nothing at the border is lost.
+Without a word on `pixels`, resizing is PaliGemma's (big_vision `resize(size, antialias=True)`):
+bilinear with antialiasing, the whole picture without a crop, so that nothing at the border is lost.
+What `PixelConfig` knows beside it is what the image processors of Hugging Face do, to the byte.
+`seen_region` says which part of a picture is left.
 
 Whatever is wrong with a picture ends as an `ImageError` that names it and says what to do.
 """
@@ -18,16 +20,22 @@ import difflib
 import io
 import os
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pali.config import ImageSize, PixelConfig, image_shape
+
 MAX_PIXELS = 178_000_000
 """Pictures with more pixels are refused before they are decoded: a small file can unpack to
 gigabytes. 178 megapixels are just below the limit that PIL itself sets; they take 0.5 GB as RGB,
 and up to 2 GB for a moment where transparency is laid over white."""
+
+MAX_ENLARGED = 64_000_000
+"""Pixels that a picture may have between the two steps of a crop. It covers 224 x 224 up to ratios
+of sides of 1 to 1275; beyond, only what stays is made."""
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".gif"),
@@ -42,6 +50,23 @@ _FORMAT_NAMES = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PPM, ICO or JPEG 2000"
 
 class ImageError(ValueError):
     """A picture that cannot be used: which one, what is wrong with it, what to do."""
+
+
+class Region(NamedTuple):
+    """A part of a picture: its edges in pixels of the picture, and the size of the whole."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+    height: int
+    width: int
+
+    @property
+    def shares(self) -> tuple[float, float, float, float]:
+        """Its edges (top, left, bottom, right) in shares of the whole."""
+        height, width = self.height, self.width
+        return self.top / height, self.left / width, self.bottom / height, self.right / width
 
 
 def decode_image(source: Any, name: str | None = None) -> UInt8[np.ndarray, "h w 3"]:
@@ -75,17 +100,70 @@ def decode_image(source: Any, name: str | None = None) -> UInt8[np.ndarray, "h w
     )
 
 
-def resize(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The whole picture on a square of `size` pixels: antialiased bilinear, aspect not kept."""
-    if image.shape == (size, size, 3):
+def resize(
+    image: UInt8[np.ndarray, "h w 3"], size: ImageSize, pixels: PixelConfig = PixelConfig()
+) -> UInt8[np.ndarray, "high wide 3"]:
+    """What a ViT sees of a picture, antialiased.
+
+    Args:
+      image: any picture; one that has the size already is returned as it is.
+      size: the ViT's `image_size`.
+      pixels: the ViT's. "squash" is the whole picture, its ratio of sides not kept. "crop" keeps
+        it: the picture is scaled until it just covers `size`, and what lies beyond is cut off, at
+        both ends alike (of a square: the shorter side to the size, then the middle, as for CLIP).
+    """
+    high, wide = image_shape(size)
+    if image.shape == (high, wide, 3):
         return image
-    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
-    return np.array(resized)
+    whole, resample = Image.fromarray(image), Image.Resampling[pixels.resample.upper()]
+    if pixels.fit == "squash":
+        return np.array(whole.resize((wide, high), resample))
+    (rows, columns), (top, left) = _covering(image.shape, (high, wide))
+    if rows * columns > MAX_ENLARGED:
+        seen = seen_region(image.shape, size, pixels)
+        box = (seen.left, seen.top, seen.right, seen.bottom)
+        return np.array(whole.resize((wide, high), resample, box))
+    covering = whole.resize((columns, rows), resample)
+    return np.array(covering.crop((left, top, left + wide, top + high)))
 
 
-def load_image(source: Any, size: int, name: str | None = None) -> UInt8[np.ndarray, "size size 3"]:
+def seen_region(shape: tuple[int, ...], size: ImageSize, pixels: PixelConfig) -> Region:
+    """Which part of a picture (its height, width, …) is in what `resize` makes of it."""
+    height, width, *_ = shape
+    if pixels.fit == "squash":
+        return Region(0, 0, height, width, height, width)
+    high, wide = image_shape(size)
+    (rows, columns), (top, left) = _covering((height, width), (high, wide))
+    return Region(
+        top * height / rows,
+        left * width / columns,
+        (top + high) * height / rows,
+        (left + wide) * width / columns,
+        height,
+        width,
+    )
+
+
+def load_image(
+    source: Any, size: ImageSize, pixels: PixelConfig = PixelConfig(), name: str | None = None
+) -> UInt8[np.ndarray, "high wide 3"]:
     """`decode_image`, then `resize`."""
-    return resize(decode_image(source, name), size)
+    return resize(decode_image(source, name), size, pixels)
+
+
+def _covering(
+    shape: tuple[int, ...], size: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Size at which a picture of `shape` just covers `size`; top and left of its middle.
+
+    What is a fraction of a pixel is dropped, as Hugging Face does.
+    """
+    (height, width, *_), (high, wide) = shape, size
+    if height * wide >= width * high:
+        rows, columns = int(wide * height / width), wide
+    else:
+        rows, columns = high, int(high * width / height)
+    return (rows, columns), ((rows - high) // 2, (columns - wide) // 2)
 
 
 def display_name(path: str | os.PathLike[str] | os.PathLike[bytes]) -> str:

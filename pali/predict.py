@@ -15,46 +15,28 @@ return a list. Compiled programs are kept on disk for the next start (pali/compi
 
 from __future__ import annotations
 
-import functools
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast, overload
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, UInt8
-from PIL import Image
+from jaxtyping import Float
 
-from pali import asking, attention, compilation_cache, generation, prompts, ranking
+from pali import asking, attention, compilation_cache, generation, looking, prompts, ranking
 from pali.attention import Attention
-from pali.boxes import Box, parse_boxes
+from pali.boxes import Box, in_whole, parse_boxes
 from pali.checkpoints import pretrained
 from pali.checkpoints.hub import locate
 from pali.config import PaLIConfig
-from pali.generation import MAX_LENGTH, Decoding, Text, batches
-from pali.image import ImageError, load_image
+from pali.generation import MAX_LENGTH, Decoding, Text
 from pali.languages import resolve, resolve_many
-from pali.models.pali import PaLI
+from pali.looking import Picture, Pictures, VisualTokens, one_picture
 from pali.tokenizer import Tokenizer
 
 MAX_DETECTION_LENGTH = 256
 """Longest answer of `detect` in tokens: a box takes about ten."""
-
-
-@dataclass(frozen=True)
-class VisualTokens:
-    """Pictures as the language half sees them: made once by `look`, used for many prompts."""
-
-    array: Float[np.ndarray, "n p d_vit"]
-
-    def __len__(self) -> int:
-        """How many pictures."""
-        return len(self.array)
-
-    def __repr__(self) -> str:
-        return f"VisualTokens({'x'.join(map(str, self.array.shape))})"
 
 
 class Label(NamedTuple):
@@ -71,19 +53,13 @@ class Detected(NamedTuple):
     """What `detect` found in one picture."""
 
     boxes: list[Box]
-    """In shares of the picture's height and width, under the labels that the model wrote, which
-    need not be among the classes asked for. They have no scores: the model gives none."""
+    """In shares of the picture's height and width, even if the ViT sees its middle alone; under the
+    labels that the model wrote, which need not be among the classes asked for. They have no scores:
+    the model gives none. Of visual tokens without regions: in shares of what the ViT saw."""
     unparsed: list[str]
     """The pieces of the answer that are no box, as written."""
     answer: Text
     """All that the model wrote."""
-
-
-Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
-"""A path, the bytes of a file, a PIL image, or an array (see pali.image.decode_image)."""
-
-Pictures = Iterable[Picture] | VisualTokens
-"""Several of them, or what `Model.look` made of them."""
 
 
 class Model:
@@ -213,7 +189,7 @@ class Model:
         asked = [prompts.fill("vqa", question=question) for question in words]
         self._remark("vqa", asked, words)
         answers = self.generate(images, asked, decoding=decoding)
-        return answers[0] if isinstance(questions, str) and _one_picture(images) else answers
+        return answers[0] if isinstance(questions, str) and one_picture(images) else answers
 
     @overload
     def classify(self, images: Picture, labels: Iterable[str], lang: str = ...) -> list[Label]: ...
@@ -254,7 +230,7 @@ class Model:
         asked = prompts.fill("class_name", lang=resolve(lang, self._choices))
         self._remark("class_name", [asked], names)
         found = [_labels(names, scores) for scores in self.rank(images, asked, names)]
-        return found[0] if _one_picture(images) else found
+        return found[0] if one_picture(images) else found
 
     @overload
     def detect(
@@ -291,9 +267,13 @@ class Model:
         names = asking.names(classes, "classes")
         asked = prompts.fill("detect", classes=names)
         self._remark("detect", [asked], names)
-        texts = self.generate(images, asked, max_length=MAX_DETECTION_LENGTH, decoding=decoding)
-        found = [Detected(*parse_boxes(text), text) for text in texts]
-        return found[0] if _one_picture(images) else found
+        tokens = self.look(images)
+        texts = self.generate(tokens, asked, max_length=MAX_DETECTION_LENGTH, decoding=decoding)
+        found = []
+        for text, region in zip(texts, tokens.regions or [None] * len(texts), strict=True):
+            boxes, unparsed = parse_boxes(text)
+            found.append(Detected(in_whole(boxes, region) if region else boxes, unparsed, text))
+        return found[0] if one_picture(images) else found
 
     def generate(
         self,
@@ -396,27 +376,7 @@ class Model:
         Raises:
           ImageError: a picture cannot be used.
         """
-        vit = self.config.vit
-        if isinstance(images, VisualTokens):
-            if images.array.shape[1:] != (vit.num_visual_tokens, vit.width):
-                raise ValueError(
-                    f"these are the visual tokens of another model: {images}; this one makes "
-                    f"{vit.num_visual_tokens} of width {vit.width}"
-                )
-            return images
-        pictures: list[Any] = [images] if _one_picture(images) else list(cast("Any", images))
-        made = [np.zeros((0, vit.num_visual_tokens, vit.width), np.float32)]
-        for start, count, size in batches(len(pictures)):
-            chosen = pictures[start : start + count]
-            pixels = np.zeros((size, vit.image_size, vit.image_size, 3), np.uint8)
-            for row, picture in enumerate(chosen):
-                name = (
-                    None if isinstance(picture, str | os.PathLike) else f"picture {start + row + 1}"
-                )
-                pixels[row] = load_image(picture, vit.image_size, name)
-            seen = _look(self.config, self.params, pixels)
-            made.append(np.asarray(seen[:count], np.float32))
-        return VisualTokens(np.concatenate(made))
+        return looking.look(self.config, self.params, images)
 
     def _by_language(
         self, images: Picture | Pictures, asked: Mapping[str, str], decoding: Decoding
@@ -429,7 +389,7 @@ class Model:
             dict(zip(asked, texts[start : start + len(asked)], strict=True))
             for start in range(0, len(texts), len(asked))
         ]
-        return found[0] if _one_picture(images) else found
+        return found[0] if one_picture(images) else found
 
     def _generate(
         self,
@@ -471,27 +431,9 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     return Model(loaded.config, loaded.params, tokenizer, loaded.metadata)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _look(
-    config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]
-) -> Float[Array, "b p d_vit"]:
-    return cast("Array", PaLI(config).apply({"params": params}, image, method="look"))
-
-
 def _labels(names: Sequence[str], scores: Float[np.ndarray, " m"]) -> list[Label]:
     """Likeliest first, of equals the one named first; probabilities by softmax."""
     shares = np.exp(scores.astype(np.float64) - scores.max())
     shares /= shares.sum()
     order: list[int] = np.argsort(-scores, kind="stable").tolist()
     return [Label(names[i], float(shares[i]), float(scores[i])) for i in order]
-
-
-def _one_picture(images: Any) -> bool:
-    """Whether this is a picture, not a list of pictures nor a batch of them in one array."""
-    if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
-        return True
-    if hasattr(images, "__array__"):
-        return np.ndim(cast("Any", images)) < 4
-    if not isinstance(images, Iterable | VisualTokens):
-        raise ImageError(f"expected a picture or a list of pictures, not {images!r}")
-    return False

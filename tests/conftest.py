@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures that more than one test file needs."""
 
+import json
 import os
 from pathlib import Path
 
@@ -86,3 +87,19 @@ def tiny_model(tmp_path_factory, tiny_tokenizer) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     metadata = pretrained.Metadata(languages=LANGUAGES, notes="Random weights, for tests.")
     return pretrained.save_model(folder, config, params, tiny_tokenizer, metadata)
+
+
+@pytest.fixture
+def model_variant(tiny_model, tmp_path_factory):
+    """The tiny model with other fields of its ViT's config, which must leave the weights alone."""
+
+    def make(**vit) -> Path:
+        folder = tmp_path_factory.mktemp("variant")
+        for path in tiny_model.iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+        description = json.loads((folder / pretrained.CONFIG).read_text())
+        description["model"]["vit"] |= vit
+        (folder / pretrained.CONFIG).write_text(json.dumps(description))
+        return folder
+
+    return make

@@ -16,6 +16,7 @@ from pali.attention import Word
 from pali.attention_page import HEAD, TAIL, picture_section
 from pali.cli import main
 from pali.commands import caption, pictures
+from pali.image import Region
 from tests import browser
 
 
@@ -115,11 +116,39 @@ def test_captions_go_on_when_the_page_cannot_be_written(run, monkeypatch):
 
 
 def test_of_a_picture_that_went_away_the_page_shows_what_the_model_saw(folder):
-    pixels = np.zeros((4, 4, 3), np.uint8)
-    gone = pictures.Seen(pictures.Item("gone.png", "gone.png"), pixels, 20, 40)
-    assert caption._pixels(gone) is pixels
-    there = pictures.Seen(pictures.Item("a.png", "a.png"), pixels, 20, 40)
-    assert caption._pixels(there).shape == (20, 40, 3)
+    pixels, middle = np.zeros((4, 4, 3), np.uint8), Region(0, 10, 20, 30, 20, 40)
+    gone = pictures.Seen(pictures.Item("gone.png", "gone.png"), pixels, middle)
+    shown, region = caption._shown(gone)
+    assert shown is pixels
+    assert region == (0, 0, 4, 4, 4, 4)
+    there = pictures.Seen(pictures.Item("a.png", "a.png"), pixels, middle)
+    shown, region = caption._shown(there)
+    assert shown.shape == (20, 40, 3)
+    assert region == middle
+
+
+def places_of_maps(page: Page) -> list[str]:
+    """What the page says of the maps' size and margins, for each picture."""
+    styles = [attrs["style"] for attrs in page.all("div") if "style" in attrs]
+    return [style.partition(";--map-")[2] for style in styles]
+
+
+def test_maps_lie_over_the_part_of_the_picture_that_the_model_saw(model_variant, folder):
+    words = ["caption", "a.png", "b<i>.png", "--format", "jsonl", "--explain", "out.html"]
+    assert main([*words, "--model", str(model_variant())]) == 0
+    whole = places_of_maps(Page((folder / "out.html").read_text("utf-8")))
+    # The pictures are 40 x 20 and 30 x 60 pixels, on the page 360 x 180 and 180 x 360.
+    assert whole == [
+        "w:360.00px;--map-h:180.00px;--map-m:0.00px 0.00px 0.00px 0.00px",
+        "w:180.00px;--map-h:360.00px;--map-m:0.00px 0.00px 0.00px 0.00px",
+    ]
+    cropping = model_variant(pixels={"fit": "crop"})
+    assert main([*words, "--model", str(cropping), "--overwrite"]) == 0
+    middle = places_of_maps(Page((folder / "out.html").read_text("utf-8")))
+    assert middle == [
+        "w:180.00px;--map-h:180.00px;--map-m:0.00px 90.00px 0.00px 90.00px",
+        "w:180.00px;--map-h:180.00px;--map-m:90.00px 0.00px 90.00px 0.00px",
+    ]
 
 
 def decoded(uri: str) -> np.ndarray:

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 import pali
-from pali import generation, predict, prompts
+from pali import generation, looking, prompts
 from pali.decoding import LengthPenalty, score
+from pali.generation import batches
 from pali.image import ImageError, load_image
 from pali.models.pali import PaLI
-from pali.predict import Decoding, Text, VisualTokens, batches
+from pali.predict import Decoding, Text, VisualTokens
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +68,9 @@ def test_every_kind_of_picture(model, pictures, tmp_path):
 
 def test_the_vit_runs_once_for_all_languages(model, pictures, monkeypatch):
     seen = []
-    original = predict._look
+    original = looking._look
     monkeypatch.setattr(
-        predict, "_look", lambda *args: seen.append(len(args[2])) or original(*args)
+        looking, "_look", lambda *args: seen.append(len(args[2])) or original(*args)
     )
     model.caption(pictures[:2], "all")
     assert seen == [2]

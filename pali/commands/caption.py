@@ -17,6 +17,7 @@ from pali.commands import CommandError, by_language, pictures
 from pali.commands.rows import check_output
 
 if TYPE_CHECKING:
+    from pali.image import Region
     from pali.predict import Model, VisualTokens
 
 SUMMARY = f"""Captions for pictures, in one or many languages.
@@ -103,9 +104,8 @@ class _Page:
                 words = [made.words for made in model.explain(alone, list(texts.values()))]
                 answers = dict(zip(texts, words, strict=True))
                 self.pictures += 1
-                self.file.write(
-                    picture_section(self.pictures, picture.item.name, _pixels(picture), answers)
-                )
+                name, (pixels, region) = picture.item.name, _shown(picture)
+                self.file.write(picture_section(self.pictures, name, pixels, answers, region))
                 self.file.flush()
         except OSError as error:  # No permission, a full disk, a share that went away.
             self.error = f": {error.strerror or error}"
@@ -123,11 +123,15 @@ class _Page:
             self.error = self.error or f": {error.strerror or error}"
 
 
-def _pixels(picture: pictures.Seen) -> Any:
-    """u8[h w 3]: the picture itself, or what the model saw of it where it is gone meanwhile."""
-    from pali.image import ImageError, decode_image
+def _shown(picture: pictures.Seen) -> tuple[Any, Region]:
+    """The picture itself, u8[h w 3], or what the model saw of it where it is gone meanwhile.
+
+    With it which part of that the model saw.
+    """
+    from pali.image import ImageError, Region, decode_image
 
     try:
-        return decode_image(picture.item.source, picture.item.name)
+        return decode_image(picture.item.source, picture.item.name), picture.region
     except ImageError:
-        return picture.pixels
+        height, width = picture.pixels.shape[:2]
+        return picture.pixels, Region(0, 0, height, width, height, width)

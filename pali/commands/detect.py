@@ -17,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pali import asking
+from pali.boxes import Box, in_whole
 from pali.commands import CommandError, pictures, read_names
 from pali.commands.rows import Column, Row, printable
 
 if TYPE_CHECKING:
-    from pali.boxes import Box
     from pali.predict import Model
 
 SUMMARY = f"""Boxes around the things of some classes, in pixels of the upright picture.
@@ -72,13 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
         def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
             answers = model.detect([picture.pixels for picture in seen], classes)
             for picture, found in zip(seen, answers, strict=True):
+                boxes = in_whole(found.boxes, picture.region)
                 if drawings:
-                    _draw(picture, found.boxes, drawings[picture.item.name])
+                    _draw(picture, boxes, drawings[picture.item.name])
                 unparsed.append(len(found.unparsed))
                 raw = {"raw": str(found.answer)} if arguments.raw else {}
-                yield [{**_row(box, picture), **raw} for box in found.boxes] or [
-                    {"label": None, **raw}
-                ]
+                yield [{**_row(box, picture), **raw} for box in boxes] or [{"label": None, **raw}]
 
         return pictures.Verb(rows)
 
@@ -98,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _row(box: Box, picture: pictures.Seen) -> Row:
     ends = {"xmin": box.xmin, "ymin": box.ymin, "xmax": box.xmax, "ymax": box.ymax}
-    sides = {"x": picture.width, "y": picture.height}
+    sides = {"x": picture.region.width, "y": picture.region.height}
     pixels = {corner: round(share * sides[corner[0]], 1) for corner, share in ends.items()}
     return {"label": box.label, **pixels}
 

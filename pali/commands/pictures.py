@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from pali.commands import CommandError, load_model
 from pali.commands.rows import FORMATS, Column, Row, check_output, open_rows
+from pali.config import ImageSize, PixelConfig
 
 if TYPE_CHECKING:
+    from pali.image import Region
     from pali.predict import Model
 
 PICTURES = """\
@@ -52,10 +54,9 @@ class Seen:
 
     item: Item
     pixels: Any
-    """u8[size size 3], as the model reads it."""
-    height: int
-    width: int
-    """Of the picture itself, upright."""
+    """u8[h w 3], as the model reads it."""
+    region: Region
+    """Which part that is of the picture itself, upright."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +111,17 @@ def run(
     """
     output = arguments.output
     check_output(output, arguments.overwrite, [item.source for item in items])
-    verb, size = Verb(lambda _: []), 0
+    verb, size, pixels = Verb(lambda _: []), 0, PixelConfig()
     if not all(item.error for item in items):
         model = load_model(arguments.model)
-        size = model.config.vit.image_size
+        size, pixels = model.config.vit.image_size, model.config.vit.pixels
         try:
             verb = prepare(model)
         except ValueError as error:
             raise CommandError(str(error)) from None
     failed = written = 0
     with open_rows(output, arguments.format, arguments.overwrite, columns) as write:
-        rows = _rows(verb, items, size)
+        rows = _rows(verb, _decoded(items, verb.together, size, pixels))
         for row in rows if arguments.format and not output else _progress(rows, len(items)):
             failed += "error" in row
             written += "error" not in row
@@ -203,9 +204,9 @@ def _standard_input() -> Iterator[Item]:
             yield from _named(os.fsdecode(line.rstrip(b"\r")))
 
 
-def _rows(verb: Verb, items: Sequence[Item], size: int) -> Iterator[Row]:
+def _rows(verb: Verb, batches: Iterable[list[Seen | Item]]) -> Iterator[Row]:
     """The rows of every item, in order."""
-    for batch in _decoded(items, size, verb.together):
+    for batch in batches:
         usable = [seen for seen in batch if isinstance(seen, Seen)]
         made = iter(verb.rows(usable) if usable else [])
         for seen in batch:
@@ -215,9 +216,11 @@ def _rows(verb: Verb, items: Sequence[Item], size: int) -> Iterator[Row]:
                 yield {"picture": seen.name, "error": seen.error}
 
 
-def _decoded(items: Sequence[Item], size: int, together: int) -> Iterator[list[Seen | Item]]:
+def _decoded(
+    items: Sequence[Item], together: int, size: ImageSize, pixels: PixelConfig
+) -> Iterator[list[Seen | Item]]:
     """Batches of pictures, decoded in threads a little ahead; in place of a bad one its error."""
-    from pali.image import ImageError, decode_image, resize
+    from pali.image import ImageError, decode_image, resize, seen_region
 
     def decode(item: Item) -> Seen | Item:
         if item.error:
@@ -226,7 +229,8 @@ def _decoded(items: Sequence[Item], size: int, together: int) -> Iterator[list[S
             image = decode_image(item.source, item.name)
         except ImageError as error:
             return Item(item.name, error=str(error))
-        return Seen(item, resize(image, size), *image.shape[:2])
+        region = seen_region(image.shape, size, pixels)
+        return Seen(item, resize(image, size, pixels), region)
 
     batches = (items[start : start + together] for start in range(0, len(items), together))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:

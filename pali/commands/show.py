@@ -91,7 +91,7 @@ def _parts(config: PaLIConfig, sizes: dict[str, int]) -> Any:
     shape = (mt5.width, mt5.mlp_dim, mt5.num_heads)
     facts = {
         "vit": blocks.format(vit.depth, vit.width, vit.mlp_dim, vit.num_heads)
-        + f"; {vit.image_size} x {vit.image_size} pixels, patch {vit.patch_size}: "
+        + f"; {' x '.join(map(str, vit.image_shape))} pixels, patch {vit.patch_size}: "
         f"{vit.num_visual_tokens} visual tokens",
         "projection": f"{vit.width} to {mt5.width}",
         "embedding": f"{mt5.vocab_size:,} rows of {mt5.width}",

@@ -13,12 +13,13 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import numpy as np
 
 from pali.boxes import parse_boxes
 from pali.commands import CommandError, import_seqio_bridge, missing_extra
+from pali.config import ImageSize, PixelConfig
 
 if TYPE_CHECKING:
     from pali.data.pipeline import Example, Mixture
@@ -54,8 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--write", metavar="FOLDER", help="write the split as tokenised records (data.records)"
     )
     parser.add_argument(
-        "--image-size", type=int, metavar="N", help="of --write: the model's (default: the task's)"
+        "--image-size",
+        metavar="N|HxW",
+        help="of --write: the model's, one side or height x width (default: the task's)",
     )
+    for name in ("resample", "fit"):
+        parser.add_argument(
+            f"--{name}",
+            choices=get_args(get_type_hints(PixelConfig)[name]),
+            help="of --write, for picture files: the model's (default: "
+            f"{getattr(PixelConfig, name)}; with neither --resample nor --fit the task's)",
+        )
     parser.add_argument(
         "--tokenizer", metavar="FILE", help="of --write: the model's (default: the task's)"
     )
@@ -70,8 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the registry, or one task or mixture."""
     if arguments.name is None and (arguments.write or arguments.sheet):
         raise CommandError("--write and --sheet need the NAME of a task or a mixture")
-    if arguments.image_size is not None and arguments.image_size < 1:
-        raise CommandError(f"--image-size is {arguments.image_size}; give at least 1 pixel")
+    size = None if arguments.image_size is None else _image_size(arguments.image_size)
     if arguments.examples < 0 or (arguments.sheet and not arguments.examples):
         raise CommandError(f"--examples is {arguments.examples}; give at least 1")
     if arguments.sheet and os.path.exists(arguments.sheet):
@@ -91,9 +100,15 @@ def run(arguments: argparse.Namespace) -> int:
             from pali.data.pipeline import fit_to_model
             from pali.data.records import write_records
 
-            size, tokenizer = arguments.image_size, arguments.tokenizer
+            told = {name: getattr(arguments, name) for name in ("resample", "fit")}
+            pixels = {name: value for name, value in told.items() if value}
             write_records(
-                fit_to_model(mixture, image_size=size, tokenizer=tokenizer),
+                fit_to_model(
+                    mixture,
+                    image_size=size,
+                    pixels=PixelConfig(**pixels) if pixels else None,
+                    tokenizer=arguments.tokenizer,
+                ),
                 arguments.write,
                 arguments.split,
                 name=arguments.name,
@@ -105,6 +120,17 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     return 0
+
+
+def _image_size(text: str) -> ImageSize:
+    """What --image-size says, as 72 or 72x144."""
+    sides = [int(part) if part.isdecimal() else 0 for part in text.lower().split("x")]
+    if not (1 <= len(sides) <= 2 and min(sides) > 0):
+        raise CommandError(
+            f"--image-size is {text}; give one side of at least 1 pixel, or height x width as in "
+            "72x144"
+        )
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def draw(mixture: Mixture, seed: int, count: int) -> list[tuple[str, Example]]:

@@ -17,6 +17,8 @@ import ml_dtypes
 import numpy as np
 from jaxtyping import Int
 
+from pali.config import ImageSize, image_shape
+
 Example = dict[str, Any]
 
 NO_LABEL = -1
@@ -31,8 +33,7 @@ class EncoderDecoderFeatures:
     """Prompt tokens."""
     targets: int
     """Target tokens."""
-    image_size: int
-    """Side of the picture in pixels."""
+    image_size: ImageSize
     visual_tokens: tuple[int, int] | None = None
     """(visual tokens, ViT width), when pictures come as cached visual tokens instead of pixels."""
 
@@ -55,7 +56,7 @@ class EncoderDecoderFeatures:
 
     def _picture(self, example: Example) -> tuple[Example, bool]:
         if self.visual_tokens is None:
-            name, shape, dtype = "image", (self.image_size, self.image_size, 3), np.uint8
+            name, shape, dtype = "image", (*image_shape(self.image_size), 3), np.uint8
         else:
             name, shape, dtype = "visual_tokens", self.visual_tokens, ml_dtypes.bfloat16
         value = example.get(name)
@@ -69,11 +70,11 @@ class EncoderDecoderFeatures:
 class ClassificationFeatures:
     """image u8[h w 3] and label -> what training the ViT alone reads."""
 
-    image_size: int
+    image_size: ImageSize
 
     def __call__(self, example: Example) -> Example:
         """The picture, its class index, i32, and the words its patches show if that is known."""
-        _check("image", example["image"], (self.image_size, self.image_size, 3))
+        _check("image", example["image"], (*image_shape(self.image_size), 3))
         return {"image": example["image"]} | _known(example)
 
 

@@ -8,7 +8,6 @@ aside. Pictures are made one at a time, when their turn comes.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pali.config import ImageSize, PixelConfig
 from pali.data import pipeline
 from pali.data.benchmarks import BENCHMARKS, Benchmark
 from pali.data.preprocessors import Tokenize
@@ -53,7 +53,8 @@ class Split:
     """By language: the examples that choose, whose answers are the candidates for all of them."""
     functions: tuple[pipeline.Function, ...]
     """From a record to its picture and texts."""
-    image_size: int
+    image_size: ImageSize
+    pixels: PixelConfig
     metric_fns: tuple[Callable[..., dict[str, float]], ...]
     """What the task file names."""
     benchmark: Benchmark
@@ -62,9 +63,9 @@ class Split:
     split, whatever part of it is evaluated."""
 
     def picture(self, example: Example) -> np.ndarray:
-        """u8[image_size image_size 3]."""
+        """u8[h w 3], as the model reads it."""
         image = pipeline.apply(self.functions, example.record)["image"]
-        return resize(image, self.image_size)
+        return resize(image, self.image_size, self.pixels)
 
     def choice(self, example: Example) -> tuple[list[Example], int] | None:
         """The examples whose answers are the candidates, and the place of this one's own."""
@@ -77,21 +78,23 @@ class Split:
 
 def read_splits(
     tasks: Iterable[str],
-    image_size: int,
+    image_size: ImageSize,
     tokenizer: Tokenizer,
     limit: int | None = None,
     task_modules: Iterable[str] = (),
+    pixels: PixelConfig = PixelConfig(),
 ) -> list[Split]:
     """The splits to evaluate, with the prompt and the references of every example.
 
     Args:
       tasks: names of tasks or mixtures; ALL is every task that answers in text.
-      image_size, tokenizer: the model's.
+      image_size, tokenizer, pixels: the model's.
       limit: at most so many examples of each split and language.
       task_modules: your own task files.
 
     Raises:
-      ValueError: a task is unknown, has no split but "train", or no picture or text.
+      ValueError: a task is unknown, has no split but "train", or no picture or text; or it draws
+        squares, and the model reads none.
       ModuleNotFoundError: SeqIO is not installed.
     """
     from pali.data.seqio_bridge import answering_tasks, read_evaluation
@@ -104,7 +107,12 @@ def read_splits(
     splits = []
     for task in {task.name: task for task in found}.values():
         for name, part in task.splits.items():
-            splits.append(_read_split(name, part, task.metric_fns, image_size, tokenizer, limit))
+            ((fitted, _),) = pipeline.fit_to_model(
+                [(part, 1.0)], image_size=image_size, pixels=pixels
+            )
+            splits.append(
+                _read_split(name, fitted, task.metric_fns, image_size, pixels, tokenizer, limit)
+            )
     return splits
 
 
@@ -112,12 +120,13 @@ def _read_split(
     name: str,
     task: pipeline.Task,
     metric_fns: tuple[Callable[..., dict[str, float]], ...],
-    image_size: int,
+    image_size: ImageSize,
+    pixels: PixelConfig,
     tokenizer: Tokenizer,
     limit: int | None,
 ) -> Split:
     benchmark = BENCHMARKS.get(task.name, Benchmark())
-    functions = tuple(_fit(f, image_size) for f in task.functions if not isinstance(f, Tokenize))
+    functions = tuple(f for f in task.functions if not isinstance(f, Tokenize))
     if not any(map(_makes_image, functions)):
         raise ValueError(f"task {task.name!r} has no pictures: nothing in it makes an image")
     text_functions = [function for function in functions if not _makes_image(function)]
@@ -146,6 +155,7 @@ def _read_split(
         choices,
         functions,
         image_size,
+        pixels,
         tuple(metric_fns),
         benchmark,
         _max_length(examples, tokenizer),
@@ -189,10 +199,3 @@ def _choices(examples: Sequence[Example], count: int) -> list[Example]:
 
 def _makes_image(function: pipeline.Function) -> bool:
     return getattr(function, "makes_image", False)
-
-
-def _fit(function: pipeline.Function, size: int) -> Any:
-    """A function that makes pictures, told to make them of this size where it can be told."""
-    if _makes_image(function) and dataclasses.is_dataclass(function) and hasattr(function, "size"):
-        return dataclasses.replace(function, size=size)  # type: ignore[type-var]
-    return function

@@ -114,13 +114,15 @@ class Inputs:
             from pali.data.records import read_records
 
             mixture = read_records(data.records, split, str(self.tokenizer), data.mixture)
-            _check_size(mixture, self._config.model.vit.image_size, f"{data.records}/{split}")
+            _check_pictures(mixture, self._config.model.vit, f"{data.records}/{split}")
             return mixture
         from pali.data.seqio_bridge import read_mixture
 
         mixture = read_mixture(data.mixture, split, data.task_modules)
-        size = self._config.model.vit.image_size
-        return pipeline.fit_to_model(mixture, image_size=size, tokenizer=str(self.tokenizer))
+        vit, tokenizer = self._config.model.vit, str(self.tokenizer)
+        return pipeline.fit_to_model(
+            mixture, image_size=vit.image_size, pixels=vit.pixels, tokenizer=tokenizer
+        )
 
     def _batches(self, mixture: pipeline.Mixture, tokens: tuple[int, int] | None) -> Any:
         """Random access to batches, each of one part or more: see `by_length`."""
@@ -134,7 +136,8 @@ class Inputs:
                 for lengths, part, rows in by_length(mixture, data, config.seed)
             ]
         if config.patch_weight:
-            show = ShowPatchWords(size, config.model.vit.grid[0], str(self.tokenizer))
+            square = pipeline.side(size, "patch_weight")
+            show = ShowPatchWords(square, config.model.vit.grid[0], str(self.tokenizer))
             parts = [(pipeline.append(part, show), rows, convert) for part, rows, convert in parts]
         datasets = [
             pipeline.batch_dataset(pipeline.mixture_dataset(part, config.seed), convert, rows)
@@ -204,15 +207,29 @@ def prompts_of(mixture: pipeline.Mixture) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
-def _check_size(mixture: pipeline.Mixture, size: int, folder: str) -> None:
+def _check_pictures(mixture: pipeline.Mixture, vit: ViTConfig, folder: str) -> None:
+    """Records hold pictures as the ViT reads them, or say nothing of how they were made."""
+    high, wide = vit.image_shape
+    resample, fit = vit.pixels.resample, vit.pixels.fit
     for task, _ in mixture:
         image = task.source[0].get("image")
-        if image is not None and image.shape[:2] != (size, size):
-            height, width = image.shape[:2]
+        if image is None:
+            continue
+        height, width = image.shape[:2]
+        if (height, width) != (high, wide):
+            option = f"{high}" if high == wide else f"{high}x{wide}"
             raise ValueError(
                 f"the records in {folder} hold pictures of {height} x {width} pixels, the model "
-                f"reads {size} x {size}: write them with `pali tasks … --image-size {size}`"
+                f"reads {high} x {wide}: write them with `pali tasks … --image-size {option}`"
             )
+        for function in task.functions:
+            pixels = getattr(function, "pixels", None)
+            if pixels and (pixels.resample, pixels.fit) != (resample, fit):
+                raise ValueError(
+                    f"the records in {folder} hold pictures resized by {pixels.resample} "
+                    f"{pixels.fit}, the model reads {resample} {fit}: write them with "
+                    f"`pali tasks … --resample {resample} --fit {fit}`"
+                )
 
 
 def _from_cache(folder: Path, mixture: pipeline.Mixture, config: ViTConfig, params: Params) -> Any:

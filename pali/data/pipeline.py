@@ -23,10 +23,12 @@ import gc
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any, Protocol, cast, runtime_checkable
 
 import grain
+
+from pali.config import ImageSize, PixelConfig, image_shape
 
 Example = dict[str, Any]
 """One example: field name -> str, int, bytes, list of str, or NumPy array."""
@@ -81,27 +83,53 @@ def replace_image_function(mixture: Mixture, function: Function) -> list[tuple[T
 
 
 def fit_to_model(
-    mixture: Mixture, *, image_size: int | None = None, tokenizer: str | None = None
+    mixture: Mixture,
+    *,
+    image_size: ImageSize | None = None,
+    pixels: PixelConfig | None = None,
+    tokenizer: str | None = None,
 ) -> list[tuple[Task, float]]:
-    """The mixture with pictures of the model's size and texts cut by the model's tokenizer.
+    """The mixture with pictures as the model reads them and texts cut by the model's tokenizer.
 
-    A task file gives defaults for both; the model decides.
+    A task file gives defaults for all; the model decides. What is None stays as it is.
 
     Args:
       mixture: tasks and rates.
-      image_size: side in pixels, for functions that make an image and have a field `size`; None
-        leaves it as it is.
-      tokenizer: path of a SentencePiece model, for functions with a field `tokenizer`; likewise.
+      image_size: for functions that make an image and have a field `size`. One that has no field
+        `pixels` as well draws squares.
+      pixels: for functions that make an image and have the fields `size` and `pixels`.
+      tokenizer: path of a SentencePiece model, for functions with a field `tokenizer`.
+
+    Raises:
+      ValueError: a function draws squares, and `image_size` is none.
     """
 
     def fitted(function: Any) -> Function:
-        if image_size and getattr(function, "makes_image", False) and hasattr(function, "size"):
-            return replace(function, size=image_size)
+        changes: dict[str, Any] = {}
         if tokenizer and hasattr(function, "tokenizer"):
-            return replace(function, tokenizer=tokenizer)
+            changes["tokenizer"] = tokenizer
+        if getattr(function, "makes_image", False) and hasattr(function, "size"):
+            any_shape = hasattr(function, "pixels")
+            if image_size:
+                changes["size"] = image_size if any_shape else side(image_size, repr(function))
+            if pixels and any_shape:
+                changes["pixels"] = pixels
+        if changes and is_dataclass(function):
+            return replace(cast("Any", function), **changes)
         return function
 
     return _replace(mixture, fitted)
+
+
+def side(size: ImageSize, what: str) -> int:
+    """The side of a square; for another shape a ValueError that says that `what` needs a square."""
+    height, width = image_shape(size)
+    if height != width:
+        raise ValueError(
+            f"{what} knows square pictures alone, and the model reads {height} x {width} pixels: "
+            "do without it, or set vit.image_size to one number"
+        )
+    return height
 
 
 def append(mixture: Mixture, function: Function) -> list[tuple[Task, float]]:

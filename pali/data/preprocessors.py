@@ -12,12 +12,13 @@ visual tokens can leave it out.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pali import prompts
+from pali.config import ImageSize, PixelConfig
 from pali.data.drawing import number_of
 from pali.data.rendering import render
 from pali.data.scenes import describe, render_scene
@@ -69,14 +70,15 @@ class RenderScene:
 
 @dataclass(frozen=True)
 class DecodePicture:
-    """image_key, the path of a picture file -> image u8[size size 3]."""
+    """image_key, the path of a picture file -> image u8[h w 3]."""
 
-    size: int
+    size: ImageSize
+    pixels: PixelConfig = field(default_factory=PixelConfig)
     makes_image: ClassVar[bool] = True
 
     def __call__(self, example: Example) -> Example:
         """Adds "image"; raises ImageError, which names the file, when it cannot be read."""
-        return example | {"image": load_image(example["image_key"], self.size)}
+        return example | {"image": load_image(example["image_key"], self.size, self.pixels)}
 
 
 @dataclass(frozen=True)

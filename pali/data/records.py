@@ -11,7 +11,8 @@ A folder has one sub-folder for each split, with for each task
   NAME.pictures.npy   i64: where each different picture stands first
 
 and meta.json: {"format", "name", "tokenizer": sha256, "tasks": [{"name", "rate", "pictures",
-"image"}]}, where "pictures" is "stored", "left_out" or "none", and "image" says what made them.
+"image", "pixels"}]}, where "pictures" is "stored", "left_out" or "none", "image" says what made
+them and "pixels" how picture files were resized.
 
 Tasks keep their names, rates and order of records; so training draws the very batches that it would
 draw from the mixture itself. A record is a msgpack map; an array in it is extension type 1:
@@ -25,7 +26,7 @@ import hashlib
 import json
 import os
 import pathlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import grain
@@ -34,6 +35,7 @@ import msgpack
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from pali.config import PixelConfig, from_json
 from pali.data.pipeline import Example, Function, Mixture, Source, Task, apply
 
 FORMAT = 1
@@ -81,6 +83,8 @@ class StoredImage:
 
     image: str
     """What made the image; this is also what the function calls itself, for `vit_fingerprint`."""
+    pixels: PixelConfig | None = None
+    """How it was made of a picture file; None where it was drawn, or in records that do not say."""
     makes_image: ClassVar[bool] = True
 
     def __call__(self, example: Example) -> Example:
@@ -142,7 +146,9 @@ def write_records(
         _write_task(path / task.name, task.source, functions)
         state = ("stored" if pictures else "left_out") if makers else "none"
         image = ", ".join(map(repr, makers))
-        tasks.append({"name": task.name, "rate": rate, "pictures": state, "image": image})
+        pixels = next((asdict(f.pixels) for f in makers if hasattr(f, "pixels")), None)
+        told = {"name": task.name, "rate": rate, "pictures": state, "image": image}
+        tasks.append(told | {"pixels": pixels})
     tokenizers = {
         f.tokenizer for task, _ in mixture for f in task.functions if hasattr(f, "tokenizer")
     }
@@ -223,8 +229,9 @@ def _write_task(path: pathlib.Path, source: Source, functions: list[Function]) -
 
 
 def _read_task(path: pathlib.Path, task: dict[str, Any]) -> Task:
+    pixels = from_json(PixelConfig, json.dumps(task["pixels"])) if task.get("pixels") else None
     functions: dict[str, tuple[Function, ...]] = {
-        "stored": (StoredImage(task["image"]),),
+        "stored": (StoredImage(task["image"], pixels),),
         "left_out": (LeftOutImage(task["image"], str(path)),),
         "none": (),
     }

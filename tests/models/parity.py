@@ -10,6 +10,7 @@ parameter read in the wrong place, or not at all, shows. Trees have the unscanne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -98,20 +99,39 @@ VIT = ViTConfig(
 )
 
 
-def hugging_face_vit(seed: int = 0) -> transformers.ViTModel:
-    """The model of `VIT` above: class token, exact GELU, no pooling."""
-    config = transformers.ViTConfig(
-        layer_norm_eps=VIT.layer_norm_epsilon, hidden_act="gelu", **_vit_sizes(VIT)
+# Hugging Face's `pooler`; its classifier, which has none; pictures that are no squares.
+POOLED_VIT = replace(VIT, pool="token", pre_logits=True)
+CLASSIFYING_VIT = replace(VIT, pool="token", num_classes=7)
+WIDE_VIT = replace(VIT, image_size=(12, 28), class_token_visual=True)
+
+
+def hugging_face_vit(
+    config: ViTConfig = VIT, seed: int = 0
+) -> transformers.ViTModel | transformers.ViTForImageClassification:
+    """The model of a config above: class token, exact GELU."""
+    theirs = transformers.ViTConfig(
+        layer_norm_eps=config.layer_norm_epsilon,
+        hidden_act="gelu",
+        num_labels=config.num_classes,
+        **_vit_sizes(config),
     )
-    return _randomise(transformers.ViTModel(config, add_pooling_layer=False), seed)
+    if config.num_classes:
+        return _randomise(transformers.ViTForImageClassification(theirs), seed)
+    return _randomise(transformers.ViTModel(theirs, add_pooling_layer=config.pre_logits), seed)
 
 
-def vit_params(model: transformers.ViTModel) -> dict:
+def vit_params(classifier: transformers.ViTModel | transformers.ViTForImageClassification) -> dict:
     """The parameters of `pali.models.vit.ViT`."""
+    model = getattr(classifier, "vit", classifier)
     heads = model.config.num_attention_heads
     embeddings = model.embeddings
     positions = _array(embeddings.position_embeddings)
-    return {
+    head = {}
+    if model.pooler is not None:
+        head["pre_logits"] = _linear(model.pooler.dense)
+    if model is not classifier:
+        head["head"] = _linear(classifier.classifier)
+    return head | {
         "embedding": _patches(embeddings.patch_embeddings.projection),
         "pos_embedding": positions[:, 1:],
         # Hugging Face gives the class token a position; big_vision, and so pali, does not.
@@ -157,39 +177,95 @@ def hugging_face_siglip(seed: int = 0) -> transformers.SiglipVisionModel:
 
 def siglip_params(model: transformers.SiglipVisionModel) -> dict:
     """The parameters of `pali.models.vit.ViT`."""
-    heads = model.config.num_attention_heads
-    pool = model.head
-    joined = pool.attention.in_proj_weight.chunk(3), pool.attention.in_proj_bias.chunk(3)
-    into = [_split_heads(_array(w).T, _array(b), heads) for w, b in zip(*joined, strict=True)]
     return {
         "embedding": _patches(model.embeddings.patch_embedding),
         "pos_embedding": _array(model.embeddings.position_embedding.weight)[None],
-        "Transformer": {
-            **{
-                f"encoderblock_{i}": {
-                    "LayerNorm_0": _norm(layer.layer_norm1),
-                    "MultiHeadDotProductAttention_0": {
-                        "query": _into_heads(layer.self_attn.q_proj, heads),
-                        "key": _into_heads(layer.self_attn.k_proj, heads),
-                        "value": _into_heads(layer.self_attn.v_proj, heads),
-                        "out": _from_heads(layer.self_attn.out_proj, heads),
-                    },
-                    "LayerNorm_1": _norm(layer.layer_norm2),
-                    "MlpBlock_0": _vit_mlp(layer.mlp),
-                }
-                for i, layer in enumerate(model.encoder.layers)
-            },
-            "encoder_norm": _norm(model.post_layernorm),
-        },
-        "MAPHead_0": {
-            "probe": _array(pool.probe),
-            "MultiHeadDotProductAttention_0": {
-                **dict(zip(("query", "key", "value"), into, strict=True)),
-                "out": _from_heads(pool.attention.out_proj, heads),
-            },
-            "LayerNorm_0": _norm(pool.layernorm),
-            "MlpBlock_0": _vit_mlp(pool.mlp),
-        },
+        "Transformer": _blocks(model),
+        "MAPHead_0": _map_head(model.head, model.config.num_attention_heads),
+    }
+
+
+# The checkpoints of SigLIP 2 for one resolution are such models, too. Those for any resolution
+# ("NaFlex") are Siglip2VisionModel, which is fed with patches, resamples its positions to their
+# grid, and is then one of these, on grids that are no squares as well.
+WIDE_SIGLIP = replace(SIGLIP, image_size=(8, 32))
+
+
+def hugging_face_siglip2(seed: int = 0) -> transformers.Siglip2VisionModel:
+    """The model of `WIDE_SIGLIP` above, positions on a square grid of as many patches."""
+    sizes = _vit_sizes(WIDE_SIGLIP)
+    del sizes["image_size"]
+    config = transformers.Siglip2VisionConfig(
+        hidden_act="gelu_pytorch_tanh", num_patches=WIDE_SIGLIP.num_visual_tokens, **sizes
+    )
+    return _randomise(transformers.Siglip2VisionModel(config), seed)
+
+
+def siglip2_inputs(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a Siglip2VisionModel wants to know of pictures [b c h w] of `WIDE_SIGLIP`."""
+    size, grid = WIDE_SIGLIP.patch_size, torch.tensor(WIDE_SIGLIP.grid)
+    patches = pixels.unfold(2, size, size).unfold(3, size, size)  # b c rows columns size size
+    patches = patches.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+    return {
+        "pixel_values": patches,
+        "pixel_attention_mask": torch.ones(patches.shape[:2], dtype=torch.int32),
+        "spatial_shapes": grid.expand(len(pixels), 2),
+    }
+
+
+def siglip2_params(model: transformers.Siglip2VisionModel) -> dict:
+    """The parameters of `pali.models.vit.ViT` for `WIDE_SIGLIP`."""
+    embeddings, config = model.embeddings, WIDE_SIGLIP
+    patches = _linear(embeddings.patch_embedding)
+    patches["kernel"] = patches["kernel"].reshape(config.patch_size, config.patch_size, 3, -1)
+    side = embeddings.position_embedding_size
+    positions = embeddings.resize_positional_embeddings(
+        embeddings.position_embedding.weight.reshape(side, side, -1),
+        torch.tensor([config.grid]),
+        config.num_visual_tokens,
+    )
+    return {
+        "embedding": patches,
+        "pos_embedding": _array(positions),
+        "Transformer": _blocks(model),
+        "MAPHead_0": _map_head(model.head, model.config.num_attention_heads),
+    }
+
+
+CLIP = ViTConfig(
+    width=24,
+    depth=3,
+    mlp_dim=40,
+    num_heads=4,
+    patch_size=4,
+    image_size=20,
+    class_token=True,
+    pool="token",
+    gelu="quick",
+    layer_norm_epsilon=1e-5,
+    final_norm="pooled",
+    embedding_norm=True,
+    patch_bias=False,
+    scan=False,
+)
+
+
+def hugging_face_clip(seed: int = 0) -> transformers.CLIPVisionModel:
+    """The model of `CLIP` above."""
+    config = transformers.CLIPVisionConfig(
+        hidden_act="quick_gelu", layer_norm_eps=CLIP.layer_norm_epsilon, **_vit_sizes(CLIP)
+    )
+    return _randomise(transformers.CLIPVisionModel(config), seed)
+
+
+def clip_params(model: transformers.CLIPVisionModel) -> dict:
+    """The parameters of `pali.models.vit.ViT`."""
+    positions = _array(model.embeddings.position_embedding.weight)[None]
+    return {
+        "embedding": _patches(model.embeddings.patch_embedding),
+        "pos_embedding": positions[:, 1:],
+        "cls": _array(model.embeddings.class_embedding)[None, None] + positions[:, :1],
+        "Transformer": _blocks(model) | {"embedding_norm": _norm(model.pre_layrnorm)},
     }
 
 
@@ -244,6 +320,42 @@ def _norm(norm: torch.nn.Module) -> dict:
     return params
 
 
+def _blocks(model: torch.nn.Module) -> dict:
+    """Of SigLIP, SigLIP 2 and CLIP, which name them alike."""
+    heads = model.config.num_attention_heads
+    return {
+        **{
+            f"encoderblock_{i}": {
+                "LayerNorm_0": _norm(layer.layer_norm1),
+                "MultiHeadDotProductAttention_0": {
+                    "query": _into_heads(layer.self_attn.q_proj, heads),
+                    "key": _into_heads(layer.self_attn.k_proj, heads),
+                    "value": _into_heads(layer.self_attn.v_proj, heads),
+                    "out": _from_heads(layer.self_attn.out_proj, heads),
+                },
+                "LayerNorm_1": _norm(layer.layer_norm2),
+                "MlpBlock_0": _vit_mlp(layer.mlp),
+            }
+            for i, layer in enumerate(model.encoder.layers)
+        },
+        "encoder_norm": _norm(model.post_layernorm),
+    }
+
+
+def _map_head(pool: torch.nn.Module, heads: int) -> dict:
+    joined = pool.attention.in_proj_weight.chunk(3), pool.attention.in_proj_bias.chunk(3)
+    into = [_split_heads(_array(w).T, _array(b), heads) for w, b in zip(*joined, strict=True)]
+    return {
+        "probe": _array(pool.probe),
+        "MultiHeadDotProductAttention_0": {
+            **dict(zip(("query", "key", "value"), into, strict=True)),
+            "out": _from_heads(pool.attention.out_proj, heads),
+        },
+        "LayerNorm_0": _norm(pool.layernorm),
+        "MlpBlock_0": _vit_mlp(pool.mlp),
+    }
+
+
 def _linear(linear: torch.nn.Linear) -> dict:
     params = {"kernel": _array(linear.weight).T}
     if linear.bias is not None:
@@ -270,8 +382,10 @@ def _vit_mlp(mlp: torch.nn.Module) -> dict:
 
 
 def _patches(convolution: torch.nn.Conv2d) -> dict:
-    kernel = _array(convolution.weight).transpose(2, 3, 1, 0)
-    return {"kernel": kernel, "bias": _array(convolution.bias)}
+    params = {"kernel": _array(convolution.weight).transpose(2, 3, 1, 0)}
+    if convolution.bias is not None:
+        params["bias"] = _array(convolution.bias)
+    return params
 
 
 def _into_heads(linear: torch.nn.Linear, heads: int) -> dict:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""pali.models.vit against Hugging Face's ViT and SigLIP on torch, and against itself.
+"""pali.models.vit against Hugging Face's ViT, SigLIP and CLIP on torch, and against itself.
 
 Tolerances, float32: 1e-5 for one layer, 1e-4 for a stack, absolute and relative alike.
 """
@@ -74,6 +74,102 @@ def test_siglip_its_layers_and_its_pooling_equal_hugging_face(pictures):
     assert classes is None
     np.testing.assert_allclose(tokens, expected.last_hidden_state.numpy(), **STACK)
     np.testing.assert_allclose(pooled, expected.pooler_output.numpy(), **STACK)
+
+
+def random_pictures(config):
+    size = (3, *config.image_shape, 3)
+    return jnp.asarray(np.random.default_rng(0).integers(0, 256, size), jnp.uint8)
+
+
+def check(config, params, pictures, layers, tokens, pooled=None, classes=None):
+    """Layers by themselves, given what went into each; then the whole, with scan and without."""
+    block = jax.jit(vit.Block(config).apply)
+    for i, [(before, after)] in enumerate(layers):
+        layer = {"params": params["Transformer"][f"encoderblock_{i}"]}
+        np.testing.assert_allclose(block(layer, before, None)[0], after, **LAYER)
+    for scan in (False, True):
+        form = merge.stack_layers(params) if scan else params
+        seen = apply(dataclasses.replace(config, scan=scan), form, pictures)
+        assert seen.tokens.shape[1] == config.num_visual_tokens
+        for ours, theirs in zip(seen, (tokens, pooled, classes), strict=True):
+            assert (ours is None) == (theirs is None)
+            if theirs is not None:
+                np.testing.assert_allclose(ours, theirs.numpy(), **STACK)
+
+
+def test_vit_with_pooler_equals_hugging_face():
+    config = parity.POOLED_VIT
+    theirs, pictures = parity.hugging_face_vit(config), random_pictures(config)
+    layers = [parity.recorded(layer) for layer in theirs.layers]
+    with torch.no_grad():
+        expected = theirs(as_torch_pixels(pictures))
+    tokens = expected.last_hidden_state[:, 1:]
+    check(
+        config, parity.vit_params(theirs), pictures, layers, tokens, pooled=expected.pooler_output
+    )
+
+
+def test_vit_that_classifies_by_its_class_token_equals_hugging_face():
+    config = parity.CLASSIFYING_VIT
+    theirs, pictures = parity.hugging_face_vit(config), random_pictures(config)
+    layers = [parity.recorded(layer) for layer in theirs.vit.layers]
+    final = parity.recorded(theirs.vit.layernorm)
+    with torch.no_grad():
+        expected = theirs(as_torch_pixels(pictures))
+    tokens = torch.tensor(np.asarray(final[0][1]))
+    params = parity.vit_params(theirs)
+    check(config, params, pictures, layers, tokens[:, 1:], tokens[:, 0], expected.logits)
+
+
+def test_vit_of_wide_pictures_with_its_class_token_equals_hugging_face():
+    config = parity.WIDE_VIT
+    theirs, pictures = parity.hugging_face_vit(config), random_pictures(config)
+    assert pictures.shape == (3, 12, 28, 3)
+    layers = [parity.recorded(layer) for layer in theirs.layers]
+    with torch.no_grad():
+        tokens = theirs(as_torch_pixels(pictures)).last_hidden_state
+    assert tokens.shape[1] == 1 + 3 * 7
+    check(config, parity.vit_params(theirs), pictures, layers, tokens)
+
+
+def test_siglip_2_of_wide_pictures_equals_hugging_face():
+    config = parity.WIDE_SIGLIP
+    theirs, pictures = parity.hugging_face_siglip2(), random_pictures(config)
+    layers = [parity.recorded(layer) for layer in theirs.encoder.layers]
+    with torch.no_grad():
+        expected = theirs(**parity.siglip2_inputs(as_torch_pixels(pictures)))
+    tokens, pooled = expected.last_hidden_state, expected.pooler_output
+    check(config, parity.siglip2_params(theirs), pictures, layers, tokens, pooled)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """Their model, our parameters, pictures, and what they make of them."""
+    theirs, pictures = parity.hugging_face_clip(), random_pictures(parity.CLIP)
+    layers = [parity.recorded(layer) for layer in theirs.encoder.layers]
+    with torch.no_grad():
+        expected = theirs(as_torch_pixels(pictures))
+    return parity.clip_params(theirs), pictures, layers, expected
+
+
+@pytest.mark.parametrize("visual", [False, True])
+def test_clip_equals_hugging_face(clip, visual):
+    params, pictures, layers, expected = clip
+    config = dataclasses.replace(parity.CLIP, class_token_visual=visual)
+    tokens = expected.last_hidden_state[:, int(not visual) :]
+    check(config, params, pictures, layers, tokens, expected.pooler_output)
+
+
+def test_clip_in_bfloat16_is_close_to_float32(clip):
+    """Within 3 % of the length of every token, which no final norm has brought to one scale."""
+    params, pictures, _, expected = clip
+    config = dataclasses.replace(parity.CLIP, dtype="bfloat16")
+    tokens, pooled, _ = apply(config, params, pictures)
+    assert (tokens.dtype, pooled.dtype) == (jnp.bfloat16, jnp.float32)
+    pairs = ((tokens, expected.last_hidden_state[:, 1:]), (pooled, expected.pooler_output))
+    for ours, theirs in pairs:
+        difference = np.linalg.norm(np.asarray(ours, np.float32) - theirs.numpy(), axis=-1)
+        assert (difference / np.linalg.norm(theirs.numpy(), axis=-1)).max() < 0.03
 
 
 @pytest.fixture(scope="module")
