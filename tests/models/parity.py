@@ -149,10 +149,10 @@ SIGLIP = ViTConfig(
 )
 
 
-def hugging_face_siglip(seed: int = 0) -> transformers.SiglipVisionModel:
+def hugging_face_siglip(ours: ViTConfig = SIGLIP) -> transformers.SiglipVisionModel:
     """The model of `SIGLIP` above: no class token, tanh GELU, attention pooling."""
-    config = transformers.SiglipVisionConfig(hidden_act="gelu_pytorch_tanh", **_vit_sizes(SIGLIP))
-    return _randomise(transformers.SiglipVisionModel(config), seed)
+    config = transformers.SiglipVisionConfig(hidden_act="gelu_pytorch_tanh", **_vit_sizes(ours))
+    return _randomise(transformers.SiglipVisionModel(config), seed=0)
 
 
 def siglip_params(model: transformers.SiglipVisionModel) -> dict:
