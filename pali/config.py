@@ -62,6 +62,9 @@ class ViTConfig:
     """Side of a square patch, in pixels."""
     image_size: ImageSize
     """Multiples of `patch_size`."""
+    cut_rest: bool = False
+    """Whether a side may be no multiple of `patch_size`. What is left over at the right and at the
+    bottom then goes unseen, as in SigLIP So400m/14 at 384 pixels."""
     class_token: bool = False
     """Whether a learned token stands before the patches (ViT, CLIP)."""
     class_token_visual: bool = False
@@ -105,7 +108,8 @@ class ViTConfig:
         _between(self, 0, 1, "dropout")
         _between(self, 0, math.inf, "layer_norm_epsilon")
         for side in self.image_shape:
-            if side < 1 or side % self.patch_size:
+            rest = 0 if self.cut_rest else side % self.patch_size
+            if side < self.patch_size or rest:
                 below = side // self.patch_size * self.patch_size
                 near = [str(s) for s in (below, below + self.patch_size) if s > 0]
                 raise ValueError(

@@ -84,6 +84,7 @@ def test_a_missing_field_is_named_by_its_path():
     ("change", "message"),
     [
         ({"image_size": 100}, "the nearest sizes are 96 and 108"),
+        ({"image_size": 11, "cut_rest": True}, "the nearest sizes are 12"),
         ({"num_heads": 5}, "num_heads 5 does not divide width 192"),
         ({"pool": "none"}, 'num_classes 343 needs pool="map"'),
     ],

@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from pali.checkpoints.renaming import (
     Arrays,
     Rule,
@@ -104,12 +106,15 @@ def config(said: Mapping[str, Any], found: Mapping[str, Tensor], where: str) -> 
     size, patch = fields.get("image_size"), fields["patch_size"]
     if size is None:
         size = math.isqrt(fields["num_patches"]) * patch
+    size = tuple(size) if isinstance(size, list) else size
     own: dict[str, Any] = {}
+    if any(side % patch for side in np.atleast_1d(size)):
+        own["cut_rest"] = True  # as a strided convolution does
     if kind == "clip_vision_model":
-        own = dict(class_token=True, pool="token", final_norm="pooled", embedding_norm=True)
+        own |= dict(class_token=True, pool="token", final_norm="pooled", embedding_norm=True)
         own["patch_bias"] = False
     elif kind == "vit":
-        own = dict(class_token=True, qkv_bias=fields["qkv_bias"])
+        own |= dict(class_token=True, qkv_bias=fields["qkv_bias"])
         if "classifier.weight" in found:
             own |= dict(pool="token", num_classes=found["classifier.weight"].shape[0])
         elif "pooler.dense.weight" in found:
@@ -122,7 +127,7 @@ def config(said: Mapping[str, Any], found: Mapping[str, Tensor], where: str) -> 
         mlp_dim=fields["intermediate_size"],
         num_heads=fields["num_attention_heads"],
         patch_size=patch,
-        image_size=tuple(size) if isinstance(size, list) else size,
+        image_size=size,
         gelu=_GELU[fields["hidden_act"]],  # type: ignore[arg-type]
         layer_norm_epsilon=fields["layer_norm_eps"],
         pixels=PIXELS[kind],

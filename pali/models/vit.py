@@ -122,9 +122,11 @@ class Patches(nn.Module):
             1.0, "fan_in", "truncated_normal", in_axis=(0, 1, 2), out_axis=3
         )
         kernel = self.param("kernel", init, (size, size, 3, width))
-        b, h, w, c = image.shape
-        x = image.reshape(b, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
-        x = x.reshape(b, (h // size) * (w // size), size * size * c)
+        rows, columns = self.config.grid
+        image = image[:, : rows * size, : columns * size]  # All of it, unless `cut_rest`.
+        b, _, _, c = image.shape
+        x = image.reshape(b, rows, size, columns, size, c).transpose(0, 1, 3, 2, 4, 5)
+        x = x.reshape(b, rows * columns, size * size * c)
         x = project(x, kernel.reshape(-1, width), self.config.dtype)
         if self.config.patch_bias:
             x = x + self.param("bias", nn.initializers.zeros_init(), (width,))

@@ -9,6 +9,7 @@ parameter read in the wrong place, or not at all, shows. Trees have the unscanne
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -33,30 +34,43 @@ MT5 = MT5Config(
 )
 
 
-def hugging_face_mt5(seed: int = 0) -> transformers.MT5ForConditionalGeneration:
-    """The model of `MT5` above, with random weights, on eager attention in float32."""
-    config = transformers.MT5Config(
-        vocab_size=MT5.vocab_size,
-        d_model=MT5.width,
-        d_ff=MT5.mlp_dim,
-        num_heads=MT5.num_heads,
-        d_kv=MT5.head_dim,
-        num_layers=MT5.encoder_layers,
-        num_decoder_layers=MT5.decoder_layers,
-        tie_word_embeddings=False,
+UMT5 = dataclasses.replace(MT5, relative_bias="layer")
+
+
+def hugging_face_mt5(ours: MT5Config = MT5, seed: int = 0) -> transformers.PreTrainedModel:
+    """The model of `MT5` or `UMT5` above, with random weights, on eager attention in float32."""
+    layers = ours.relative_bias == "layer"
+    config = (transformers.UMT5Config if layers else transformers.MT5Config)(
+        vocab_size=ours.vocab_size,
+        d_model=ours.width,
+        d_ff=ours.mlp_dim,
+        num_heads=ours.num_heads,
+        d_kv=ours.head_dim,
+        num_layers=ours.encoder_layers,
+        num_decoder_layers=ours.decoder_layers,
         attn_implementation="eager",
     )
-    return _randomise(transformers.MT5ForConditionalGeneration(config), seed)
+    # The config insists on one matrix for embedding and output head, and takes no other argument;
+    # both families have two, and umT5's logits are then not scaled.
+    config.tie_word_embeddings = False
+    if layers:
+        model = transformers.UMT5ForConditionalGeneration(config)
+    else:
+        model = transformers.MT5ForConditionalGeneration(config)
+    _randomise(model, seed)
+    model.encoder.embed_tokens = model.decoder.embed_tokens = model.shared
+    return model
 
 
-def mt5_params(model: transformers.MT5ForConditionalGeneration) -> dict:
+def mt5_params(model: transformers.PreTrainedModel) -> dict:
     """The parameters of `pali.models.mt5.MT5`."""
     return {
         "token_embedder": {"embedding": _array(model.shared.weight)},
         "encoder": {
-            "relpos_bias": _relative_bias(model.encoder),
+            **_shared_bias(model.encoder),
             **{
                 f"layers_{i}": {
+                    **_own_bias(model.encoder, block),
                     "pre_attention_layer_norm": _norm(block.layer[0].layer_norm),
                     "attention": _mt5_attention(block.layer[0].SelfAttention),
                     "pre_mlp_layer_norm": _norm(block.layer[1].layer_norm),
@@ -67,9 +81,10 @@ def mt5_params(model: transformers.MT5ForConditionalGeneration) -> dict:
             "encoder_norm": _norm(model.encoder.final_layer_norm),
         },
         "decoder": {
-            "relpos_bias": _relative_bias(model.decoder),
+            **_shared_bias(model.decoder),
             **{
                 f"layers_{i}": {
+                    **_own_bias(model.decoder, block),
                     "pre_self_attention_layer_norm": _norm(block.layer[0].layer_norm),
                     "self_attention": _mt5_attention(block.layer[0].SelfAttention),
                     "pre_cross_attention_layer_norm": _norm(block.layer[1].layer_norm),
@@ -169,10 +184,10 @@ SIGLIP = ViTConfig(
 )
 
 
-def hugging_face_siglip(seed: int = 0) -> transformers.SiglipVisionModel:
+def hugging_face_siglip(ours: ViTConfig = SIGLIP) -> transformers.SiglipVisionModel:
     """The model of `SIGLIP` above: no class token, tanh GELU, attention pooling."""
-    config = transformers.SiglipVisionConfig(hidden_act="gelu_pytorch_tanh", **_vit_sizes(SIGLIP))
-    return _randomise(transformers.SiglipVisionModel(config), seed)
+    config = transformers.SiglipVisionConfig(hidden_act="gelu_pytorch_tanh", **_vit_sizes(ours))
+    return _randomise(transformers.SiglipVisionModel(config), seed=0)
 
 
 def siglip_params(model: transformers.SiglipVisionModel) -> dict:
@@ -363,9 +378,19 @@ def _linear(linear: torch.nn.Linear) -> dict:
     return params
 
 
-def _relative_bias(stack: torch.nn.Module) -> dict:
-    table = stack.block[0].layer[0].SelfAttention.relative_attention_bias
-    return {"rel_embedding": _array(table.weight).T}
+def _shared_bias(stack: torch.nn.Module) -> dict:
+    """Of mT5, which keeps it in the first layer."""
+    return {} if stack.config.model_type == "umt5" else _relative_bias(stack.block[0])
+
+
+def _own_bias(stack: torch.nn.Module, block: torch.nn.Module) -> dict:
+    """Of umT5."""
+    return _relative_bias(block) if stack.config.model_type == "umt5" else {}
+
+
+def _relative_bias(block: torch.nn.Module) -> dict:
+    table = block.layer[0].SelfAttention.relative_attention_bias
+    return {"relpos_bias": {"rel_embedding": _array(table.weight).T}}
 
 
 def _mt5_attention(attention: torch.nn.Module) -> dict:

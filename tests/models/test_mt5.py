@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""pali.models.mt5 against Hugging Face's MT5 on torch, and against itself.
+"""pali.models.mt5 against Hugging Face's MT5 and UMT5 on torch, and against itself.
 
 Tolerances, float32: 1e-5 for one layer, 1e-4 for a stack, absolute and relative alike.
 """
@@ -28,10 +28,23 @@ ROUNDING = dict(rtol=2e-5, atol=2e-5)
 UNROLLED = parity.MT5
 SCANNED = dataclasses.replace(UNROLLED, scan=True)
 
+both_families = pytest.mark.parametrize("unrolled", [parity.MT5, parity.UMT5], indirect=True)
+"""Of a test that shows where the bias of positions belongs: to a stack (mT5), to a layer (umT5)."""
+
 
 @pytest.fixture(scope="module")
-def theirs():
-    return parity.hugging_face_mt5()
+def unrolled(request):
+    return getattr(request, "param", UNROLLED)
+
+
+@pytest.fixture(scope="module")
+def scanned(unrolled):
+    return dataclasses.replace(unrolled, scan=True)
+
+
+@pytest.fixture(scope="module")
+def theirs(unrolled):
+    return parity.hugging_face_mt5(unrolled)
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +102,19 @@ def test_relative_buckets_equal_hugging_face(bidirectional, num_buckets, max_dis
     np.testing.assert_array_equal(relative_buckets(jnp.asarray(offsets), **sizes), expected)
 
 
-def relative_bias(params, stack, length):
+def shared_bias(params, stack, length):
+    """What mT5's layers have in common; of umT5 nothing."""
+    if "relpos_bias" not in params[stack]:
+        return None
     bias = RelativeBias(UNROLLED, bidirectional=stack == "encoder")
     positions = jnp.arange(length)
     return bias.apply({"params": params[stack]["relpos_bias"]}, positions, positions)
 
 
-def test_encoder_and_its_layers_equal_hugging_face_from_embeddings(theirs, params, long_batch):
+@both_families
+def test_encoder_and_its_layers_equal_hugging_face_from_embeddings(
+    unrolled, scanned, theirs, params, long_batch
+):
     embedded, mask = long_batch["embedded"], long_batch["mask"]
     calls = [parity.recorded(block) for block in theirs.encoder.block]
     with torch.no_grad():
@@ -103,21 +122,24 @@ def test_encoder_and_its_layers_equal_hugging_face_from_embeddings(theirs, param
             inputs_embeds=to_torch(embedded), attention_mask=to_torch(mask)
         ).last_hidden_state.numpy()
 
-    bias = relative_bias(params, "encoder", embedded.shape[1])
-    block = jax.jit(mt5.EncoderBlock(UNROLLED).apply)
+    bias = shared_bias(params, "encoder", embedded.shape[1])
+    block = jax.jit(mt5.EncoderBlock(unrolled).apply)
     for i, [(before, after)] in enumerate(calls):
         layer = {"params": merge.unstack_layers(params)["encoder"][f"layers_{i}"]}
         ours, _ = block(layer, before, None, mask[:, None, None, :], bias)
         np.testing.assert_allclose(ours[mask], after[mask], **LAYER)
 
-    ours = apply(params, "encode", embedded, mask)
+    ours = apply(params, "encode", embedded, mask, config=scanned)
     np.testing.assert_allclose(ours[mask], expected[mask], **STACK)
 
 
-def test_decoder_logits_and_its_layers_equal_hugging_face(theirs, params, long_batch):
+@both_families
+def test_decoder_logits_and_its_layers_equal_hugging_face(
+    unrolled, scanned, theirs, params, long_batch
+):
     mask, targets = long_batch["mask"], long_batch["targets"]
     calls = [parity.recorded(block) for block in theirs.decoder.block]
-    encoded = apply(params, "encode", long_batch["embedded"], mask)
+    encoded = apply(params, "encode", long_batch["embedded"], mask, config=scanned)
     with torch.no_grad():
         expected = theirs(
             encoder_outputs=(to_torch(encoded),),
@@ -125,15 +147,16 @@ def test_decoder_logits_and_its_layers_equal_hugging_face(theirs, params, long_b
             decoder_input_ids=to_torch(targets),
         ).logits.numpy()
 
-    bias = relative_bias(params, "decoder", targets.shape[1])
+    bias = shared_bias(params, "decoder", targets.shape[1])
     causal = jnp.tri(targets.shape[1], dtype=bool)
-    block = jax.jit(mt5.DecoderBlock(UNROLLED).apply)
+    block = jax.jit(mt5.DecoderBlock(unrolled).apply)
     for i, [(before, after)] in enumerate(calls):
         layer = {"params": merge.unstack_layers(params)["decoder"][f"layers_{i}"]}
         ours, _ = block(layer, before, None, encoded, causal, bias, mask[:, None, None, :])
         np.testing.assert_allclose(ours, after, **LAYER)
 
-    np.testing.assert_allclose(apply(params, "decode", encoded, mask, targets), expected, **STACK)
+    ours = apply(params, "decode", encoded, mask, targets, config=scanned)
+    np.testing.assert_allclose(ours, expected, **STACK)
 
 
 def test_text_to_text_equals_hugging_face(theirs, params, batch):
@@ -155,13 +178,15 @@ def test_decode_is_the_logits_of_the_decoder_states(params, batch):
     np.testing.assert_allclose(apply(params, "logits", states), forward(params, batch), **ROUNDING)
 
 
-@pytest.mark.parametrize("config", [SCANNED, UNROLLED], ids=["scan", "loop"])
-def test_cached_decoding_equals_teacher_forcing(params, long_batch, config):
+@both_families
+@pytest.mark.parametrize("scan", [True, False])
+def test_cached_decoding_equals_teacher_forcing(unrolled, scanned, params, long_batch, scan):
     mask, targets = long_batch["mask"], long_batch["targets"]
-    encoded = apply(params, "encode", long_batch["embedded"], mask)
-    expected = apply(params, "decode", encoded, mask, targets)
+    encoded = apply(params, "encode", long_batch["embedded"], mask, config=scanned)
+    expected = apply(params, "decode", encoded, mask, targets, config=scanned)
 
-    params = params if config.scan else merge.unstack_layers(params)
+    config = scanned if scan else unrolled
+    params = params if scan else merge.unstack_layers(params)
     # Longer than the answer: what lies ahead in the cache must not be read.
     longest = targets.shape[1] + 7
     cache = MT5(config).apply({"params": params}, encoded, mask, longest, method="init_cache")
@@ -238,6 +263,13 @@ def loss_and_gradients(params, batch, config):
     return jax.jit(jax.value_and_grad(loss))(params)
 
 
+def assert_same_gradients(ours, expected):
+    np.testing.assert_allclose(ours[0], expected[0], rtol=1e-6)
+    for name, gradient in merge.flatten(merge.stack_layers(ours[1])).items():
+        np.testing.assert_allclose(gradient, merge.flatten(expected[1])[name], 1e-4, 1e-5, name)
+        assert np.abs(gradient).max() > 0, name
+
+
 @pytest.fixture(scope="module")
 def scanned_gradients(params, batch):
     return loss_and_gradients(params, batch, SCANNED)
@@ -249,12 +281,14 @@ def test_scan_and_remat_change_neither_the_loss_nor_its_gradients(
 ):
     config = dataclasses.replace(SCANNED, scan=scan, remat=remat)
     params = params if scan else merge.unstack_layers(params)
-    loss, gradients = loss_and_gradients(params, batch, config)
-    expected_loss, expected = scanned_gradients
-    np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
-    for name, gradient in merge.flatten(merge.stack_layers(gradients)).items():
-        np.testing.assert_allclose(gradient, merge.flatten(expected)[name], 1e-4, 1e-5, name)
-        assert np.abs(gradient).max() > 0, name
+    assert_same_gradients(loss_and_gradients(params, batch, config), scanned_gradients)
+
+
+@pytest.mark.parametrize("unrolled", [parity.UMT5], indirect=True)
+def test_scan_and_remat_change_nothing_of_positions_by_layer(unrolled, scanned, params, batch):
+    remat = dataclasses.replace(unrolled, remat=True)
+    ours = loss_and_gradients(merge.unstack_layers(params), batch, remat)
+    assert_same_gradients(ours, loss_and_gradients(params, batch, scanned))
 
 
 def test_remat_keeps_less_for_the_backward_pass(batch, params):

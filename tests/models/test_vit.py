@@ -6,6 +6,7 @@ Tolerances, float32: 1e-5 for one layer, 1e-4 for a stack, absolute and relative
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -170,6 +171,21 @@ def test_clip_in_bfloat16_is_close_to_float32(clip):
     for ours, theirs in pairs:
         difference = np.linalg.norm(np.asarray(ours, np.float32) - theirs.numpy(), axis=-1)
         assert (difference / np.linalg.norm(theirs.numpy(), axis=-1)).max() < 0.03
+
+
+def test_what_patches_do_not_fill_is_cut_as_hugging_face_does(pictures):
+    """SigLIP So400m/14 at 384 pixels, which 27 patches of 14 do not fill."""
+    config = dataclasses.replace(parity.SIGLIP, image_size=22, cut_rest=True)
+    assert config.grid == (5, 5)
+    theirs = parity.hugging_face_siglip(config)
+    pictures = jnp.pad(pictures, ((0, 0), (0, 2), (0, 2), (0, 0)), constant_values=99)
+    with torch.no_grad():
+        expected = theirs(as_torch_pixels(pictures)).last_hidden_state.numpy()
+    run = jax.jit(functools.partial(ViT(config).apply, {"params": parity.siglip_params(theirs)}))
+    ours = run(pictures).tokens
+    np.testing.assert_allclose(ours, expected, **STACK)
+    other = pictures.at[:, 20:].set(0).at[:, :, 20:].set(255)
+    np.testing.assert_array_equal(run(other).tokens, ours)
 
 
 @pytest.fixture(scope="module")
