@@ -101,7 +101,7 @@ def join(
         tensors |= {part + name: tensor for name, tensor in component.tensors.items()}
     if image_size is not None:
         before, name = config.vit.grid, "vit/pos_embedding"
-        config = replace(config, vit=replace(config.vit, image_size=image_size))
+        config = replace(config, vit=replace(config.vit, image_size=image_size, cut_rest=False))
         tensors[name] = positions.resampled(tensors[name], config.vit.grid, before)
     shapes = {n: leaf.shape for n, leaf in _expected(config).items()}
     fresh = () if vision is language else tuple(n for n in shapes if n.startswith("projection/"))

@@ -31,7 +31,17 @@ HEADS = ("vit/MAPHead_0/", "vit/pre_logits/", "vit/head/")
 """What only classification reads: it may be in the model and not in a public ViT, or the other way
 round."""
 
-FREE = ("image_size", "pool", "pre_logits", "num_classes", "dropout", "dtype", "scan", "remat")
+FREE = (
+    "image_size",
+    "cut_rest",
+    "pool",
+    "pre_logits",
+    "num_classes",
+    "dropout",
+    "dtype",
+    "scan",
+    "remat",
+)
 """Fields in which a model may differ from the public weights that it starts from."""
 
 
