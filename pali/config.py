@@ -197,6 +197,11 @@ class InitConfig:
     models: tuple[str, ...] = ()
     """Workdirs or model folders of pali, taken over wherever the paths agree."""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All of them, in the order in which they are read."""
+        return tuple(s for s in (self.vision, self.language, *self.models) if s is not None)
+
 
 @dataclass(frozen=True)
 class DataConfig:

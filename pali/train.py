@@ -86,8 +86,9 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
             state, before = store.restore(state, found)
             if before.get("frozen", note["frozen"]) != note["frozen"]:
                 raise ValueError(
-                    f"{workdir} was trained beside other frozen parameters than those that init "
-                    "names now. Put the old ones back, or give this run a --workdir of its own."
+                    f"{workdir} was trained beside other frozen parameters than those in "
+                    f"{', '.join(config.init.sources) or 'init'} now. Put the old ones back, or "
+                    "give this run a --workdir of its own."
                 )
             _report(f"going on from step {found:,} of {config.steps:,} in {workdir}")
         if config.objective == "generate":
