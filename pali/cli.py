@@ -37,7 +37,7 @@ COMMANDS = {
     "train": "train or fine-tune from a config file",
     "evaluate": "score a model on tasks",
     "tasks": "look at the registered tasks and mixtures",
-    "show": "what is in a model: sizes, languages, notes",
+    "show": "what is in a model, or what a preset needs: sizes, languages, memory",
     "doctor": "what is installed, what is missing, how to fix it",
 }
 

@@ -19,7 +19,7 @@ LAYERS = [
     ["asking", "drawing"],
     ["models", "compilation_cache"],
     ["losses", "decoding"],
-    ["optim", "checkpoints", "generation", "ranking", "attention", "attention_page"],
+    ["optim", "checkpoints", "generation", "ranking", "attention", "attention_page", "memory"],
     ["data", "tasks"],
     ["objectives"],
     ["train", "evaluate", "predict", "report", "summary"],
