@@ -10,7 +10,9 @@ far off they may be.
 
 What is assumed of a mesh. `data` divides the batch; `fsdp` divides the batch and every matrix;
 `model` divides heads, MLPs and the vocabulary, and with them the matrices. Norms and biases, and
-activations of the width of the model, are whole on each device of `model`. Training updates the
+activations of the width of the model, are whole on each device of `model`. That takes constraints
+on activations: XLA, left to divide them by itself, needed twice as much of four devices of `fsdp`,
+and half as much of four of `model`, of which it divides the width too. Training updates the
 language half and the projection, in float32, beside a frozen ViT in float32; its optimizer is
 Adafactor without momentum, whose update needs no room of its own.
 
@@ -226,7 +228,7 @@ def _rows(config: PaLIConfig, mesh: Mesh, work: Work) -> int:
 def _parameter_bytes(flat: Mapping[str, Any], mesh: Mesh, each: int) -> int:
     total = 0
     for name, leaf in flat.items():
-        matrix = name.endswith(("kernel", "embedding")) and leaf.ndim > 1
+        matrix = name.rsplit("/", 1)[-1] in ("kernel", "embedding")
         total += each * leaf.size // (mesh.fsdp * mesh.model if matrix else 1)
     return total
 

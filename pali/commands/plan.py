@@ -114,7 +114,8 @@ def footnote() -> str:
         "float32, by Adafactor without momentum; remat computes the layers again. Activations "
         f"and cache are within {ERROR:.0%} of what XLA plans for small models in float32 on a "
         f"CPU, which needs up to {BFLOAT16_ON_CPU:g} times as much in bfloat16; GPUs and TPUs were "
-        "not measured. How a mesh divides them is assumed. Not counted: the batch, buffers of "
+        "not measured. How a mesh divides them is assumed: XLA, left to divide small models by "
+        "itself, took from half to twice as much. Not counted: the batch, buffers of "
         "communication and of the compiler."
     )
 
