@@ -38,7 +38,7 @@ COMMANDS = {
     "evaluate": "score a model on tasks",
     "tasks": "look at the registered tasks and mixtures",
     "convert": "weights of others into a model, and a model into theirs",
-    "show": "what is in a model: sizes, languages, notes",
+    "show": "what is in a model, or what a preset needs: sizes, languages, memory",
     "doctor": "what is installed, what is missing, how to fix it",
 }
 

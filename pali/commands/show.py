@@ -1,36 +1,56 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""`pali show`: what is in a model folder. Reads and checks everything, runs nothing."""
+"""`pali show`: what is in a model folder, or what a preset would be. Runs nothing.
+
+Of a folder everything is read and checked; of a preset nothing is allocated.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
+import os
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pali.commands import CommandError, result_console
+from pali.commands import CommandError, plan, result_console
 from pali.languages import LANGUAGES
 
 if TYPE_CHECKING:
-    from pali.config import PaLIConfig
+    from pali.config import PaLIConfig, ViTConfig
 
-SUMMARY = "Sizes, languages and notes of a model; checks that its weights fit its configuration."
+SUMMARY = """Sizes, languages and notes of a model; checks that its weights fit its configuration.
+Of a preset its sizes, published ones beside them, and how much memory it needs."""
 
-EXAMPLE = """example:
-  pali show --model runs/demo_captions/model"""
+EXAMPLE = """examples:
+  pali show --model runs/demo_captions/model
+  pali show --model siglip-so400m/14-224+mt5-base --batch 32 --memory 24
+  pali show --model pali-17b --batch 4096 --data 8 --fsdp 64 --memory 32
+
+Presets are the PaLIs of the paper (pali-3b, pali-5b, pali-15b, pali-17b), ViTs (vit-…, siglip-…,
+siglip2-…, clip-…, augreg-…, hf-vit-…), language models (mt5-…, umt5-…), and any ViT with any
+language model, a plus between. A name that is none gets the nearest ones for an answer."""
+
+PIXELS = (224, 448, 588, 756)
+"""Sides of a picture for which visual tokens are counted: those of PaLI and its successors."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pali show`."""
     parser.add_argument(
-        "--model", metavar="FOLDER", help="a model folder (default: the embedded one)"
+        "--model",
+        metavar="NAME",
+        help="a model folder, or the name of a preset (default: the embedded model)",
     )
+    plan.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what the folder holds."""
+    """Prints what the folder holds, or the preset would."""
+    if arguments.model is not None and not os.path.lexists(arguments.model):
+        return _show_preset(arguments)
     from pali.checkpoints import merge, pretrained
     from pali.checkpoints.hub import locate
     from pali.tokenizer import Tokenizer
@@ -65,7 +85,79 @@ def run(arguments: argparse.Namespace) -> int:
     card = folder / pretrained.CARD
     if card.is_file():
         console.print(f"model card  {card}", soft_wrap=True)
+    if plan.asked_for(arguments):
+        plan.show(console, loaded.config, arguments)
     return 0
+
+
+def _show_preset(arguments: argparse.Namespace) -> int:
+    from pali.config import MT5Config, ViTConfig
+    from pali.models import presets
+
+    try:
+        name, config = presets.find(arguments.model)
+    except ValueError as error:
+        raise CommandError(f"there is no folder {arguments.model!r}, and {error}") from None
+    missing: set[str] = set()
+    whole = presets.pali("siglip-b/16-224+mt5-small")  # Stands in for the half that is not there.
+    if isinstance(config, ViTConfig):
+        whole = dataclasses.replace(whole, vit=config)
+        missing = {"projection", "embedding", "encoder", "decoder", "output head"}
+    elif isinstance(config, MT5Config):
+        whole = dataclasses.replace(whole, mt5=config)
+        missing = {"projection", "vit"}
+    else:
+        whole = config
+    if missing and plan.asked_for(arguments):
+        raise CommandError(f"{name} is half a PaLI, and a memory plan is for a whole one")
+    from pali import memory
+
+    sizes = parameters(memory.parameters(whole))
+    sizes = {part: count for part, count in sizes.items() if part not in missing}
+
+    console = result_console(sys.stdout)
+    halves = presets.halves(name)
+    made_of = "" if name == "+".join(halves) else f" = {' + '.join(halves)}"
+    console.print(f"{name}{made_of}", style="bold", markup=False)
+    console.print(_parts(whole, sizes))
+    counts = {name: sum(sizes.values())}
+    if not missing:
+        counts |= {halves[0]: sizes["vit"]}
+        counts |= {halves[1]: sum(sizes.values()) - sizes["vit"] - sizes["projection"]}
+    if table := _published(counts):
+        console.print(table)
+    if "vit" not in missing:
+        console.print(f"visual tokens  {_visual_tokens(whole.vit)}")
+    if not missing:
+        plan.show(console, whole, arguments)
+    return 0
+
+
+def _published(counts: dict[str, int]) -> Any:
+    """Beside each published number what our count becomes when it counts the same."""
+    from rich.table import Table
+
+    from pali.models.published import PUBLISHED
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("published", "number", "counted so", "counting"):
+        table.add_column(title, justify="right" if title in ("number", "counted so") else "left")
+    for name, count in counts.items():
+        if found := PUBLISHED.get(name):
+            what = f"{found.counts} ({found.source})"
+            table.add_row(name, found.number, f"{count + found.extra:,}", what)
+    return table if table.row_count else None
+
+
+def _visual_tokens(vit: ViTConfig) -> str:
+    sides = [side for side in PIXELS if side % vit.patch_size == 0]
+    if isinstance(vit.image_size, int):
+        sides = sorted({*sides, vit.image_size})
+    found = []
+    for side in sides:
+        at = vit if side == vit.image_size else dataclasses.replace(vit, image_size=side)
+        found.append(f"{at.num_visual_tokens:,} at {side}")
+    return f"{', '.join(found)} pixels"
 
 
 def parameters(flat: dict[str, Any]) -> dict[str, int]:

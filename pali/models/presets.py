@@ -103,9 +103,10 @@ def find(name: str) -> tuple[str, PaLIConfig | ViTConfig | MT5Config]:
     return spelled, VITS.get(spelled) or LANGUAGE_MODELS[spelled]
 
 
-def names() -> list[str]:
-    """What `find` knows, combinations left out but those of STARTABLE."""
-    return [*PALIS, *STARTABLE, *VITS, *LANGUAGE_MODELS]
+def halves(name: str) -> list[str]:
+    """The names of ViT and language model that a PaLI is made of; of half a PaLI its own."""
+    spelled = find(name)[0]
+    return PALIS.get(spelled, spelled).split("+")
 
 
 def _spelled(name: str, known: Iterable[str]) -> str:

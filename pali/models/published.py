@@ -40,9 +40,9 @@ def _classes(width: int, number: int) -> int:
     return (width + 1) * number
 
 
-_E = "PaLI, arXiv 2209.06794 (recalled)"
-_22B = "ViT-22B, arXiv 2302.05442, table 1 (recalled)"
-_SCALING = "Scaling ViT, arXiv 2106.04560, table 2 (recalled)"
+_E = "PaLI, arXiv 2209.06794, recalled"
+_22B = "ViT-22B, arXiv 2302.05442, table 1, recalled"
+_SCALING = "Scaling ViT, arXiv 2106.04560, table 2, recalled"
 _MT5 = "README of multilingual-t5"
 _OPEN_CLIP = "OpenCLIP, docs/model_profile.csv"
 _SIGLIP2 = "big_vision, README_siglip2.md"

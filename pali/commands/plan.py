@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""The memory plan that `pali show` prints: GiB on each device for captioning and for training."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pali.commands import CommandError, Once
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pali.config import PaLIConfig
+
+_NUMBERS = {
+    "batch": (64, "examples of one batch, over all devices"),
+    "inputs_length": (64, "prompt tokens"),
+    "targets_length": (64, "tokens of an answer"),
+    "data": (1, "devices that divide the batch"),
+    "fsdp": (1, "devices that divide the batch and the parameters"),
+    "model_axis": (1, "devices that divide heads, MLPs and the vocabulary"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the plan is for."""
+    group = parser.add_argument_group(
+        "memory plan", "of a preset, or where one of these is given; computes nothing"
+    )
+    for name, (default, text) in _NUMBERS.items():
+        flag = f"--{name.replace('_', '-')}"
+        group.add_argument(
+            flag, type=int, action=Once, metavar="N", help=f"{text} (default: {default})"
+        )
+    group.add_argument(
+        "--image-size", type=int, action=Once, metavar="N", help="pixels (default: the model's)"
+    )
+    group.add_argument(
+        "--memory", type=float, action=Once, metavar="GIB", help="of one device: what fits in it?"
+    )
+
+
+def asked_for(arguments: argparse.Namespace) -> bool:
+    """Whether the command line says something about a plan."""
+    return any(getattr(arguments, name) is not None for name in (*_NUMBERS, "image_size", "memory"))
+
+
+def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) -> None:
+    """Prints the plan.
+
+    Raises:
+      CommandError: the mesh cannot divide the model, or patches the picture.
+    """
+    from pali import memory
+
+    numbers = {
+        name: default if getattr(arguments, name) is None else getattr(arguments, name)
+        for name, (default, _) in _NUMBERS.items()
+    }
+    mesh = memory.Mesh(numbers["data"], numbers["fsdp"], numbers["model_axis"])
+    work = memory.Work(*(numbers[name] for name in ("batch", "inputs_length", "targets_length")))
+    if arguments.memory is not None and not arguments.memory > 0:
+        raise CommandError(f"--memory is {arguments.memory:g}; give the GiB of one device")
+    try:
+        if arguments.image_size is not None:
+            vit = dataclasses.replace(config.vit, image_size=arguments.image_size, cut_rest=False)
+            config = dataclasses.replace(config, vit=vit)
+        plans = {
+            "inference": memory.inference(config, mesh, work),
+            "training": memory.training(config, mesh, work, remat=False),
+            "with remat": memory.training(config, mesh, work, remat=True),
+        }
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    height, width = config.vit.image_shape
+    console.print(
+        f"{_devices(mesh)}: a batch of {work.batch_size}, pictures of {height} x {width} pixels, "
+        f"prompts of {work.inputs_length} and answers of {work.targets_length} tokens"
+    )
+    console.print(_table(plans))
+    if arguments.memory is not None:
+        for line in verdicts(plans, arguments.memory):
+            console.print(line)
+    console.print(footnote(), style="dim")
+
+
+def verdicts(plans: dict[str, Any], gib: float) -> list[str]:
+    """What fits in a device of so many GiB."""
+    from pali.memory import CHUNKS
+
+    lines = []
+    for name, plan in plans.items():
+        what = "training with remat" if name == "with remat" else name
+        found = f"{what} does not fit in {gib:g} GiB"
+        if plan.total() <= gib * 2**30:
+            found = f"{what} fits in {gib:g} GiB"
+        elif plan.total(CHUNKS) <= gib * 2**30 and name != "inference":
+            found = (
+                f"{what} fits in {gib:g} GiB with the logits in {CHUNKS} parts, else it does not"
+            )
+        lines.append(found)
+    return lines
+
+
+def footnote() -> str:
+    """What the numbers stand on."""
+    from pali.memory import BFLOAT16_ON_CPU, ERROR
+
+    return (
+        "Inference is greedy, its parameters in bfloat16. Training updates all but the ViT, in "
+        "float32, by Adafactor without momentum; remat computes the layers again. Activations "
+        f"and cache are within {ERROR:.0%} of what XLA plans for small models in float32 on a "
+        f"CPU, which needs up to {BFLOAT16_ON_CPU:g} times as much in bfloat16; GPUs and TPUs were "
+        "not measured. How a mesh divides them is assumed: XLA, left to divide small models by "
+        "itself, took from half to twice as much. Not counted: the batch, buffers of "
+        "communication and of the compiler."
+    )
+
+
+def _devices(mesh: Any) -> str:
+    if mesh.devices == 1:
+        return "memory on one device"
+    axes = ", ".join(f"{name} {size}" for name, size in vars(mesh).items() if size > 1)
+    return f"memory on each of {mesh.devices:,} devices ({axes})"
+
+
+def _table(plans: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    from pali.memory import CHUNKS
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("GiB")
+    for name in plans:
+        table.add_column(name, justify="right")
+    rows = dict.fromkeys(row for plan in plans.values() for row in plan.rows)
+    for row in rows:
+        found = [plan.rows.get(row) for plan in plans.values()]
+        if any(found):
+            table.add_row(row, *(_gib(value) for value in found))
+    work = "one layer, or all logits, at work"
+    table.add_row(work, *(_gib(plan.at_work()) for plan in plans.values()))
+    table.add_row("total", *(_gib(plan.total()) for plan in plans.values()), style="bold")
+    parts = [None if n == "inference" else plan.total(CHUNKS) for n, plan in plans.items()]
+    table.add_row(f"total, logits in {CHUNKS} parts", *map(_gib, parts), style="bold")
+    return table
+
+
+def _gib(value: int | None) -> str:
+    return "" if value is None else f"{value / 2**30:,.2f}"
