@@ -162,7 +162,7 @@ def test_clip_equals_hugging_face(clip, visual):
 
 
 def test_clip_in_bfloat16_is_close_to_float32(clip):
-    """Within 3 % of the length of every token, which no final norm has brought to one scale."""
+    """Within 2 % of the length of every token, which no final norm has brought to one scale."""
     params, pictures, _, expected = clip
     config = dataclasses.replace(parity.CLIP, dtype="bfloat16")
     tokens, pooled, _ = apply(config, params, pictures)
@@ -170,7 +170,7 @@ def test_clip_in_bfloat16_is_close_to_float32(clip):
     pairs = ((tokens, expected.last_hidden_state[:, 1:]), (pooled, expected.pooler_output))
     for ours, theirs in pairs:
         difference = np.linalg.norm(np.asarray(ours, np.float32) - theirs.numpy(), axis=-1)
-        assert (difference / np.linalg.norm(theirs.numpy(), axis=-1)).max() < 0.03
+        assert (difference / np.linalg.norm(theirs.numpy(), axis=-1)).max() < 0.02
 
 
 def test_what_patches_do_not_fill_is_cut_as_hugging_face_does(pictures):
