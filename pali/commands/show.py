@@ -48,15 +48,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what the folder holds, or the preset would."""
-    if arguments.model is not None and not os.path.lexists(arguments.model):
-        return _show_preset(arguments)
+    """Prints what the folder or the repository holds, or the preset would."""
     from pali.checkpoints import merge, pretrained
     from pali.checkpoints.hub import locate
+    from pali.models import presets
     from pali.tokenizer import Tokenizer
 
+    folder, unknown = pretrained.EMBEDDED, ""
+    if arguments.model is not None and not os.path.lexists(arguments.model):
+        try:
+            return _show_preset(arguments, *presets.find(arguments.model))
+        except ValueError as error:  # It may still be a repository.
+            unknown = str(error)
     try:
-        folder = pretrained.EMBEDDED if arguments.model is None else locate(arguments.model)
+        folder = folder if arguments.model is None else locate(arguments.model)
+        if unknown and not folder.exists():
+            raise FileNotFoundError(f"there is no folder {arguments.model!r}, and {unknown}")
         loaded = pretrained.load_model(folder)
         pieces = Tokenizer(loaded.tokenizer_path).vocab_size
     except (OSError, ValueError, ModuleNotFoundError) as error:
@@ -90,14 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show_preset(arguments: argparse.Namespace) -> int:
+def _show_preset(arguments: argparse.Namespace, name: str, config: Any) -> int:
     from pali.config import MT5Config, ViTConfig
     from pali.models import presets
 
-    try:
-        name, config = presets.find(arguments.model)
-    except ValueError as error:
-        raise CommandError(f"there is no folder {arguments.model!r}, and {error}") from None
     missing: set[str] = set()
     whole = presets.pali("siglip-b/16-224+mt5-small")  # Stands in for the half that is not there.
     if isinstance(config, ViTConfig):
