@@ -11,8 +11,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from pali.checkpoints.renaming import (
     Arrays,
     Rule,
@@ -27,7 +25,8 @@ from pali.checkpoints.renaming import (
     same,
 )
 from pali.checkpoints.weights import Tensor
-from pali.config import PixelConfig, ViTConfig
+from pali.config import PixelConfig, ViTConfig, image_shape
+from pali.models.vit_sizes import CLIP_PIXELS
 
 _SIZES = dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -66,14 +65,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 _GELU = {"gelu": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "quick_gelu": "quick"}
 _ACTS = {"exact": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu"}
 
-CLIP_PIXELS = PixelConfig(
-    "bicubic",
-    "crop",
-    mean=(0.48145466, 0.4578275, 0.40821073),
-    std=(0.26862954, 0.26130258, 0.27577711),
-)
-"""OpenAI's preprocessing for CLIP (github.com/openai/CLIP, clip.py)."""
-
 PIXELS = {
     "vit": PixelConfig(),
     "siglip_vision_model": PixelConfig("bicubic"),
@@ -108,7 +99,7 @@ def config(said: Mapping[str, Any], found: Mapping[str, Tensor], where: str) -> 
         size = math.isqrt(fields["num_patches"]) * patch
     size = tuple(size) if isinstance(size, list) else size
     own: dict[str, Any] = {}
-    if any(side % patch for side in np.atleast_1d(size)):
+    if any(side % patch for side in image_shape(size)):
         own["cut_rest"] = True  # as a strided convolution does
     if kind == "clip_vision_model":
         own |= dict(class_token=True, pool="token", final_norm="pooled", embedding_norm=True)

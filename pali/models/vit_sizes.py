@@ -43,12 +43,13 @@ _SIGLIP_PIXELS = PixelConfig(resample="bicubic")
 """Hugging Face's SiglipImageProcessor, of SigLIP 2 with bilinear resizing as in the PixelConfig's
 defaults. big_vision resizes both bilinearly, and without antialiasing in its notebooks."""
 
-_CLIP_PIXELS = PixelConfig(
+CLIP_PIXELS = PixelConfig(
     resample="bicubic",
     fit="crop",
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
 )
+"""OpenAI's preprocessing for CLIP (github.com/openai/CLIP, clip.py)."""
 
 
 def _vit(size: str, patch_size: int, image_size: int = 224, **flags: Any) -> ViTConfig:
@@ -100,7 +101,7 @@ def _with_class_token() -> dict[str, ViTConfig]:
             embedding_norm=True,
             patch_bias=False,
             final_norm="pooled",
-            pixels=_CLIP_PIXELS,
+            pixels=CLIP_PIXELS,
             **token,
         )
     return found
