@@ -50,13 +50,10 @@ def read(folder: Path) -> dict[str, int]:
     """Bytes of the model, of its largest array, and the highest own memory while it is read."""
     import jax
 
-    from pali.checkpoints import components, merge
-    from pali.models.mt5 import MT5
+    from pali.checkpoints import components, merge, pretrained
 
     component = components.open_source(next(folder.glob("checkpoint_*"), folder))
-    mt5 = MT5(component.config)
-    tokens = jax.ShapeDtypeStruct((1, 1), "int32")
-    shapes = jax.eval_shape(mt5.init, jax.random.key(0), tokens, tokens)["params"]
+    shapes = pretrained.expected_params(component.config)
     before, peak, ended = own_memory(), [0], threading.Event()
 
     def watch() -> None:
@@ -119,7 +116,7 @@ def write_t5x(folder: Path, source: Path) -> None:
 
     component = huggingface.read(source)
     folder.mkdir()
-    t5x.write(folder / "checkpoint_0", component.config, component.tensors)
+    t5x.write(folder, component.config, component.tensors)
 
 
 if __name__ == "__main__":

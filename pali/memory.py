@@ -33,10 +33,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pali.checkpoints import merge
+from pali.checkpoints.pretrained import expected_arrays, expected_params
 from pali.config import PaLIConfig
 from pali.models.mt5 import MT5
-from pali.models.pali import PaLI, init_params
+from pali.models.pali import PaLI
 from pali.models.vit import ViT
 from pali.types import Params
 
@@ -121,7 +121,7 @@ def inference(config: PaLIConfig, mesh: Mesh, work: Work) -> Plan:
     largest = max(_vit(config, mesh).largest, _encoder(device, work).largest)
     return Plan(
         {
-            "parameters": _parameter_bytes(parameters(config), mesh, 2),
+            "parameters": _parameter_bytes(expected_arrays(config), mesh, 2),
             "gathered parameters": _gathered(config, mesh),
             "decoder's cache": cache * rows,  # Set aside before picture and prompt are read.
         },
@@ -138,7 +138,7 @@ def training(config: PaLIConfig, mesh: Mesh, work: Work, *, remat: bool) -> Plan
       ValueError: the mesh cannot divide the model or the batch.
     """
     rows = _rows(config, mesh, work)
-    flat = parameters(config)
+    flat = expected_arrays(config)
     frozen = {name: leaf for name, leaf in flat.items() if name.startswith("vit/")}
     trained = {name: leaf for name, leaf in flat.items() if name not in frozen}
     device = _on_device(config, mesh)
@@ -168,11 +168,6 @@ def training(config: PaLIConfig, mesh: Mesh, work: Work, *, remat: bool) -> Plan
         max(layer, vit - activations - copies),
         2 * rows * work.targets_length * device.mt5.vocab_size * 4,
     )
-
-
-def parameters(config: PaLIConfig) -> dict[str, Any]:
-    """Name -> shape and type of every parameter, layers apart."""
-    return merge.flatten(merge.unstack_layers(_tree(config)))
 
 
 def adafactor_slots(flat: Mapping[str, Any]) -> int:
@@ -238,7 +233,7 @@ def _gathered(config: PaLIConfig, mesh: Mesh) -> int:
     if mesh.fsdp == 1:
         return 0
     layers: Counter[str] = Counter()
-    for name, leaf in parameters(config).items():
+    for name, leaf in expected_arrays(config).items():
         if match := re.match(r".*(encoderblock|layers)_\d+/", name):
             layers[match[0]] += leaf.size
     head = config.mt5.width * config.mt5.vocab_size
@@ -275,11 +270,6 @@ def _encoded(config: PaLIConfig, work: Work, batch: int) -> tuple[Any, Any]:
 
 
 @functools.cache
-def _tree(config: PaLIConfig) -> Params:
-    return jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
-
-
-@functools.cache
 def _encoder(config: PaLIConfig, work: Work) -> _Kept:
     """From visual tokens and prompt to the encoding."""
     shape = (_BATCH, config.vit.num_visual_tokens, config.vit.width)
@@ -289,7 +279,7 @@ def _encoder(config: PaLIConfig, work: Work) -> _Kept:
         return PaLI(config).apply({"params": params}, *inputs, method="encode")[0]
 
     inputs = (visual, _mask(_BATCH), _ints(_BATCH, work.inputs_length))
-    params = {name: part for name, part in _tree(config).items() if name != "vit"}
+    params = {name: part for name, part in expected_params(config).items() if name != "vit"}
     return _kept(encode, (params,), inputs)
 
 
@@ -303,7 +293,7 @@ def _decoder(config: PaLIConfig, work: Work) -> _Kept:
         return MT5(config.mt5).apply(variables, encoded, *others, method="decoder_states")
 
     others = (mask, _ints(_BATCH, work.targets_length))
-    return _kept(decode, (_tree(config)["mt5"], encoded), others)
+    return _kept(decode, (expected_params(config)["mt5"], encoded), others)
 
 
 @functools.cache
@@ -319,7 +309,7 @@ def _vit(config: PaLIConfig, mesh: Mesh) -> _Kept:
     def parts(shape: tuple[int, ...]) -> int:
         return mesh.model if {vit.num_heads, vit.mlp_dim} & set(shape[1:]) else 1
 
-    return _kept(look, (_tree(config)["vit"],), (image,), parts)
+    return _kept(look, (expected_params(config)["vit"],), (image,), parts)
 
 
 def _kept(
@@ -358,6 +348,6 @@ def _cache(config: PaLIConfig, work: Work) -> tuple[int, int]:
         cache = functools.partial(MT5(config.mt5).apply, method="init_cache")
         return cache({"params": params}, *encoded, work.targets_length)
 
-    cache = jax.eval_shape(init, _tree(config)["mt5"], encoded, mask)
+    cache = jax.eval_shape(init, expected_params(config)["mt5"], encoded, mask)
     sizes = {name: leaf.size * leaf.dtype.itemsize for name, leaf in cache.items()}
     return sum(sizes.values()), sizes["self_key"] + sizes["self_value"]

@@ -129,11 +129,7 @@ class Tokenizer:
         return token in self._byte_ids
 
     def _read(self, serialized: bytes, origin: str) -> None:
-        processor = sentencepiece.SentencePieceProcessor()
-        try:
-            processor.load_from_serialized_proto(serialized)
-        except RuntimeError:
-            raise ValueError(f"{origin} is not a SentencePiece model.") from None
+        processor = _processor(serialized, origin)
         found = (processor.pad_id(), processor.eos_id(), processor.unk_id())
         if found != (PAD_ID, EOS_ID, UNK_ID):
             raise ValueError(
@@ -172,11 +168,7 @@ def with_sentinels(serialized: bytes, count: int, origin: str = "the tokenizer")
     Raises:
       ValueError: this is no SentencePiece model.
     """
-    processor = sentencepiece.SentencePieceProcessor()
-    try:
-        processor.load_from_serialized_proto(serialized)
-    except RuntimeError:
-        raise ValueError(f"{origin} is not a SentencePiece model.") from None
+    processor = _processor(serialized, origin)
     if not count or "extra_id" in processor.id_to_piece(processor.get_piece_size() - 1):
         return serialized
     # A repeated field may go on at the end of a protocol buffer: field 1 of the model is its
@@ -184,3 +176,12 @@ def with_sentinels(serialized: bytes, count: int, origin: str = "the tokenizer")
     pieces = (SENTINEL_SPELLINGS[1].format(i).encode() for i in reversed(range(count)))
     bodies = (b"\n" + bytes([len(p)]) + p + b"\x15\0\0\0\0\x18\x04" for p in pieces)
     return serialized + b"".join(b"\n" + bytes([len(body)]) + body for body in bodies)
+
+
+def _processor(serialized: bytes, origin: str) -> sentencepiece.SentencePieceProcessor:
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.load_from_serialized_proto(serialized)
+    except RuntimeError:
+        raise ValueError(f"{origin} is not a SentencePiece model.") from None
+    return processor

@@ -76,7 +76,7 @@ MODELS = {
 
 def parameter_shapes(config: PaLIConfig) -> dict[str, list[int]]:
     """Unscanned name -> shape, without making a single array."""
-    flat = merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
+    flat = pretrained.expected_arrays(config)
     return {name: list(flat[name].shape) for name in sorted(flat)}
 
 

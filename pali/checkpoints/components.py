@@ -100,21 +100,17 @@ def join(
         part = "" if component.part == "pali" else f"{component.part}/"
         tensors |= {part + name: tensor for name, tensor in component.tensors.items()}
     if image_size is not None:
-        before, name = config.vit.grid, "vit/pos_embedding"
+        before = config.vit.grid
         config = replace(config, vit=replace(config.vit, image_size=image_size, cut_rest=False))
-        tensors[name] = positions.resampled(tensors[name], config.vit.grid, before)
-    shapes = {n: leaf.shape for n, leaf in _expected(config).items()}
-    fresh = () if vision is language else tuple(n for n in shapes if n.startswith("projection/"))
-    tensors |= {name: _random(shapes[name], seed) for name in fresh}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    try:
-        merge.check_shapes(found, shapes)
-    except merge.MismatchError as error:
-        origins = " and ".join(c.origin for c in dict.fromkeys([vision, language]))
-        raise error.about(f"The weights are of {origins}.") from None
+        tensors = positions.on_grid(tensors, config.vit.grid, before)
+    expected = pretrained.expected_arrays(config)
+    fresh = () if vision is language else tuple(n for n in expected if n.startswith("projection/"))
+    tensors |= {name: _random(expected[name].shape, seed) for name in fresh}
+    origins = " and ".join(c.origin for c in dict.fromkeys([vision, language]))
+    merge.check_shapes(tensors, expected, origins)
     return Joined(
         config,
-        {name: tensors[name] for name in shapes},
+        {name: tensors[name] for name in expected},
         fresh,
         vocabulary(language, tokenizer, config.mt5.vocab_size),
         tuple(Source(c.part, c.origin, c.licence) for c in dict.fromkeys([vision, language])),
@@ -138,10 +134,6 @@ def half(component: Component, part: str) -> Any:
     """The ViTConfig ("vit") or MT5Config ("mt5") of a component that has one."""
     config = component.config
     return getattr(config, part) if isinstance(config, PaLIConfig) else config
-
-
-def _expected(config: PaLIConfig) -> dict[str, Any]:
-    return merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
 
 
 def _random(shape: tuple[int, ...], seed: int) -> Tensor:

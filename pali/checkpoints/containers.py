@@ -24,7 +24,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from pali.checkpoints.weights import Tensor
+from pali.checkpoints.weights import Tensor, listed
 
 SAFETENSORS, TORCH, FLAX = "model.safetensors", "pytorch_model.bin", "flax_model.msgpack"
 
@@ -63,10 +63,10 @@ def open_folder(folder: Path) -> tuple[dict[str, Tensor], str]:
             return read(folder / name), name
         if (folder / f"{name}.index.json").is_file():
             return _open_shards(folder / f"{name}.index.json", read), f"{name}.index.json"
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    found = listed(path.name for path in folder.iterdir()) if folder.is_dir() else "nothing"
     raise FileNotFoundError(
         f"{folder} holds no weights: there is none of {', '.join(readers)} in it, whole or as "
-        f"shards with an index. It holds: {', '.join(found[:8]) or 'nothing'}."
+        f"shards with an index. It holds: {found}."
     )
 
 

@@ -94,14 +94,16 @@ def take_half(source: str | os.PathLike, part: str, config: PaLIConfig) -> Taken
         if name.startswith(prefix)
     }
     expected = {
-        name: shape for name, shape in _shapes(config).items() if name.startswith(f"{part}/")
+        name: leaf
+        for name, leaf in pretrained.expected_arrays(config).items()
+        if name.startswith(f"{part}/")
     }
     tensors = {n: t for n, t in tensors.items() if n in expected or not n.startswith(HEADS)}
     resampled = None
     if isinstance(theirs, ViTConfig):
         tensors, resampled = _on_grid(tensors, theirs, config)
-    wanted = {n: s for n, s in expected.items() if n in tensors or not n.startswith(HEADS)}
-    _check(tensors, wanted, component.origin)
+    wanted = {n: x for n, x in expected.items() if n in tensors or not n.startswith(HEADS)}
+    merge.check_shapes(tensors, wanted, component.origin)
     return Taken(tensors, resampled)
 
 
@@ -117,52 +119,36 @@ def take_model(source: str | os.PathLike, config: PaLIConfig) -> Taken:
     """
     tensors, vit = _load(source)
     tensors, resampled = _on_grid(tensors, vit, config)
-    expected = {name: shape for name, shape in _shapes(config).items() if name in tensors}
-    _check(tensors, expected, f"{os.fspath(source)}, named in init.models")
+    expected = pretrained.expected_arrays(config)
+    wanted = {name: leaf for name, leaf in expected.items() if name in tensors}
+    merge.check_shapes(tensors, wanted, f"{os.fspath(source)}, named in init.models")
     return Taken(tensors, resampled)
 
 
 def initial_params(config: PaLIConfig, seed: int, tensors: Mapping[str, Tensor]) -> Params:
     """All parameters of a model: those given, the others random by the seed."""
-    shapes = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(seed))
-    flat = merge.flatten(shapes)
+    flat = merge.flatten(pretrained.expected_params(config))
     layers = {name: merge.separate(name, leaf.shape) for name, leaf in flat.items()}
     whole = {name for name, own in layers.items() if all(layer in tensors for layer in own)}
     made = merge.flatten(random_params(config, seed, leave=whole))
     for name, own in layers.items():
-        found = {layer: i for layer, i in own.items() if layer in tensors}
-        if not found:
+        given = {layer: i for layer, i in own.items() if layer in tensors}
+        if not given:
             continue
         array = np.empty(flat[name].shape, flat[name].dtype)
         if name not in whole:  # a stack of which some layers are random
             array[...] = made[name]
-        for layer, i in found.items():
-            array[... if i is None else i] = tensors[layer].read_finite(layer, "a source of init")
+        merge.read_into(array, given, tensors, "a source of init")
         made[name] = jnp.asarray(array)
     return merge.unflatten({name: made[name] for name in flat})
-
-
-def _shapes(config: PaLIConfig) -> dict[str, tuple[int, ...]]:
-    flat = merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
-    return {name: leaf.shape for name, leaf in flat.items()}
-
-
-def _check(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], origin: str
-) -> None:
-    try:
-        merge.check_shapes({name: tensor.shape for name, tensor in tensors.items()}, expected)
-    except merge.MismatchError as error:
-        raise error.about(f"These are the weights of {origin}.") from None
 
 
 def _on_grid(
     tensors: dict[str, Tensor], vit: ViTConfig, config: PaLIConfig
 ) -> tuple[dict[str, Tensor], tuple[tuple[int, int], tuple[int, int]] | None]:
-    name, there, here = "vit/pos_embedding", vit.grid, config.vit.grid
-    if name not in tensors or there == here:
-        return tensors, None
-    return tensors | {name: positions.resampled(tensors[name], here, there)}, (there, here)
+    there, here = vit.grid, config.vit.grid
+    differ = "vit/pos_embedding" in tensors and there != here
+    return positions.on_grid(tensors, here, there), (there, here) if differ else None
 
 
 def _check_alike(theirs: ViTConfig | MT5Config, ours: Any, component: Component, part: str) -> None:

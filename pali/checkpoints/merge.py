@@ -189,24 +189,29 @@ def fill(found: Mapping[str, Tensor], expected: Mapping[str, Any], where: str) -
       ValueError: an array holds infinite numbers or NaN; the message names it.
     """
     flat = flatten(expected)
-    check_shapes(
-        {name: tensor.shape for name, tensor in found.items()},
-        {name: leaf.shape for name, leaf in flat.items()},
-    )
+    check_shapes(found, flat)
     filled = {}
     for name, target in flat.items():
         filled[name] = np.empty(target.shape, target.dtype)
-        for layer, i in separate(name, target.shape).items():
-            filled[name][... if i is None else i] = found[layer].read_finite(layer, where)
+        read_into(filled[name], separate(name, target.shape), found, where)
     return unflatten(filled)
+
+
+def read_into(
+    array: np.ndarray, layers: Mapping[str, int | None], found: Mapping[str, Tensor], where: str
+) -> None:
+    """Reads layers, one after the other, into their places of an array (see `separate`).
+
+    Raises:
+      ValueError: one holds infinite numbers or NaN; the message names it, and `where` it is from.
+    """
+    for layer, i in layers.items():
+        array[... if i is None else i] = found[layer].read_finite(layer, where)
 
 
 def fit_names(loaded: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
     """`fit` on dicts of `a/b/c` names, where a name may also lead through a list or a tuple."""
-    check_shapes(
-        {name: np.shape(leaf) for name, leaf in loaded.items()},
-        {name: np.shape(leaf) for name, leaf in expected.items()},
-    )
+    check_shapes(loaded, expected)
     source = {
         layer: (name, i)
         for name, leaf in loaded.items()
@@ -226,13 +231,12 @@ def fit_names(loaded: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[st
     return fitted
 
 
-def check_shapes(
-    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Compares two dicts of name -> shape, each with its layers separate or stacked.
+def check_shapes(found: Mapping[str, Any], expected: Mapping[str, Any], whose: str = "") -> None:
+    """Compares two dicts of names and arrays, each with its layers separate or stacked.
 
     Raises:
-      MismatchError: with every name that is missing, unexpected or of another shape.
+      MismatchError: with every name that is missing, unexpected or of another shape, and `whose`
+        weights the found ones are.
     """
     found, expected = _separate_shapes(found), _separate_shapes(expected)
     missing = {name: shape for name, shape in expected.items() if name not in found}
@@ -243,14 +247,15 @@ def check_shapes(
         if name in found and found[name] != shape
     }
     if missing or unexpected or wrong:
-        raise MismatchError(missing, unexpected, wrong)
+        error = MismatchError(missing, unexpected, wrong)
+        raise error.about(f"These are the weights of {whose}.") if whose else error
 
 
-def _separate_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def _separate_shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {
-        layer: shape if i is None else shape[1:]
-        for name, shape in shapes.items()
-        for layer, i in separate(name, shape).items()
+        layer: np.shape(leaf) if i is None else np.shape(leaf)[1:]
+        for name, leaf in arrays.items()
+        for layer, i in separate(name, np.shape(leaf)).items()
     }
 
 

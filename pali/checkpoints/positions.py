@@ -12,6 +12,7 @@ nobody wants.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,16 @@ def resample(
     return values.astype(np.float32).reshape(1, math.prod(grid), width)
 
 
-def resampled(tensor: Tensor, grid: tuple[int, int], source: tuple[int, int]) -> Tensor:
-    """The same for an array that is not read yet."""
-    shape = (1, math.prod(grid), tensor.shape[-1])
-    return tensor.then(shape, lambda array: resample(array, grid, source))
+def on_grid(
+    tensors: Mapping[str, Tensor], grid: tuple[int, int], source: tuple[int, int]
+) -> dict[str, Tensor]:
+    """The arrays of a PaLI, its positions on another grid; nothing is read yet."""
+    found = dict(tensors)
+    if "vit/pos_embedding" in found and grid != source:
+        tensor = found["vit/pos_embedding"]
+        shape = (1, math.prod(grid), tensor.shape[-1])
+        found["vit/pos_embedding"] = tensor.then(shape, lambda a: resample(a, grid, source))
+    return found
 
 
 def _along(values: np.ndarray, axis: int, size: int) -> np.ndarray:

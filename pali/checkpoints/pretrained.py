@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 
 from pali.checkpoints import containers, merge
 from pali.checkpoints.weights import Component, Tensor
-from pali.config import PaLIConfig, from_json, to_json
+from pali.config import MT5Config, PaLIConfig, from_json, to_json
 from pali.languages import resolve
+from pali.models.mt5 import MT5
 from pali.models.pali import init_params
 from pali.types import Params
 
@@ -185,9 +187,19 @@ def _open(folder: Path) -> tuple[dict[str, Tensor], PaLIConfig, Metadata]:
     return containers.open_folder(folder)[0], config, metadata
 
 
-def expected_params(config: PaLIConfig) -> Params:
+@functools.cache
+def expected_params(config: PaLIConfig | MT5Config) -> Params:
     """Structure, shapes and dtypes of the parameters of a configuration; computes nothing."""
-    return jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
+    if isinstance(config, PaLIConfig):
+        init = functools.partial(init_params, config)
+        return jax.eval_shape(init, jax.random.key(0))
+    tokens = jnp.ones((1, 1), jnp.int32)
+    return jax.eval_shape(MT5(config).init, jax.random.key(0), tokens, tokens)["params"]
+
+
+def expected_arrays(config: PaLIConfig | MT5Config) -> dict[str, jax.ShapeDtypeStruct]:
+    """The same by name, with separate layers: what people and files see."""
+    return merge.flatten(merge.unstack_layers(expected_params(config)))
 
 
 def _check_files(folder: Path) -> None:

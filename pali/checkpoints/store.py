@@ -162,8 +162,7 @@ class CheckpointStore:
         targets = {_name(path): leaf for path, leaf in paths}
         with self._damage(step):
             saved = self._manager.item_metadata(step)["state"].tree
-        shapes = {_name(path): leaf.shape for path, leaf in _leaves(saved)}
-        merge.check_shapes(shapes, {name: np.shape(leaf) for name, leaf in targets.items()})
+        merge.check_shapes({_name(path): leaf for path, leaf in _leaves(saved)}, targets)
         with self._damage(step):
             read = self._read(step, saved, targets)
         arrays = {_name(path): leaf for path, leaf in _leaves(read)}

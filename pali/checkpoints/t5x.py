@@ -20,15 +20,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import flax.serialization
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pali.checkpoints import folders, merge, pretrained, t5x_files, weights
 from pali.checkpoints.weights import Component, Tensor
 from pali.config import MT5Config, PaLIConfig, from_json, to_json
-from pali.models.mt5 import MT5
-from pali.types import Params
 
 CONFIG = "pali_config.json"
 """What `write` puts beside a whole PaLI: shapes do not tell all of a ViT. T5X passes over it."""
@@ -102,8 +98,7 @@ def write(
       MismatchError: `tensors` are not those of `config`; nothing is written.
     """
     final = Path(os.path.abspath(folder)) / f"checkpoint_{step}"
-    shapes = {name: leaf.shape for name, leaf in merge.flatten(_expected(config)).items()}
-    merge.check_shapes({name: tensor.shape for name, tensor in tensors.items()}, shapes)
+    merge.check_shapes(tensors, pretrained.expected_arrays(config))
     mt5 = config.mt5 if isinstance(config, PaLIConfig) else config
     specs = {}
     with folders.made(final) as unfinished:
@@ -221,11 +216,3 @@ def _config(folder: Path, tensors: Mapping[str, Tensor]) -> MT5Config:
         relative_buckets=buckets,
         relative_bias="stack" if all(shared) else "layer",
     )
-
-
-def _expected(config: MT5Config | PaLIConfig) -> Params:
-    """Structure and shapes of the parameters of a configuration; computes nothing."""
-    if isinstance(config, PaLIConfig):
-        return pretrained.expected_params(config)
-    tokens = jnp.ones((1, 1), jnp.int32)
-    return jax.eval_shape(MT5(config).init, jax.random.key(0), tokens, tokens)["params"]

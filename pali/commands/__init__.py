@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pali.config import ImageSize
     from pali.predict import Model
 
 
@@ -74,6 +75,23 @@ def read_lines(path: str) -> list[str]:
     if not any(lines):
         raise CommandError(f"{path} is empty; write one on each line")
     return [line for line in lines if line]
+
+
+def read_image_size(text: str | None) -> ImageSize | None:
+    """What --image-size says: one side in pixels, or height x width as in 448x336.
+
+    Raises:
+      CommandError: it is neither.
+    """
+    if text is None:
+        return None
+    sides = [int(part) if part.isdecimal() else 0 for part in text.lower().split("x")]
+    if not (1 <= len(sides) <= 2 and min(sides) > 0):
+        raise CommandError(
+            f"--image-size is {text}; give one side of at least 1 pixel, or height x width as in "
+            "448x336"
+        )
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def result_console(stream: Any) -> Console:

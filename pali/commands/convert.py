@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pali.commands import CommandError, result_console
+from pali.commands import CommandError, read_image_size, result_console
 
 if TYPE_CHECKING:
     from pali.checkpoints.components import Joined
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(f"{dest} is there already; give another folder, or delete it")
     if arguments.push_to_hub and arguments.to != "pali":
         raise CommandError("--push-to-hub uploads a model folder of pali; leave --to away")
-    size = _size(arguments.image_size)
+    size = read_image_size(arguments.image_size)
     try:
         joined = components.join(
             [components.open_source(source) for source in arguments.sources],
@@ -101,17 +100,6 @@ def run(arguments: argparse.Namespace) -> int:
             raise CommandError(str(error)) from None
         print(f"uploaded    {address}")
     return 0
-
-
-def _size(text: str | None) -> int | tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if match is None:
-        raise CommandError(
-            f"--image-size is {text!r}; give pixels as 448, or height x width: 448x336"
-        )
-    return (int(match[1]), int(match[2])) if match[2] else int(match[1])
 
 
 def _progress(joined: Joined) -> Any:

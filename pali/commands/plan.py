@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from pali.commands import CommandError, Once
+from pali.commands import CommandError, Once, read_image_size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             flag, type=int, action=Once, metavar="N", help=f"{text} (default: {default})"
         )
     group.add_argument(
-        "--image-size", type=int, action=Once, metavar="N", help="pixels (default: the model's)"
+        "--image-size", action=Once, metavar="N|HxW", help="pixels (default: the model's)"
     )
     group.add_argument(
         "--memory", type=float, action=Once, metavar="GIB", help="of one device: what fits in it?"
@@ -64,9 +64,10 @@ def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) ->
     work = memory.Work(*(numbers[name] for name in ("batch", "inputs_length", "targets_length")))
     if arguments.memory is not None and not arguments.memory > 0:
         raise CommandError(f"--memory is {arguments.memory:g}; give the GiB of one device")
+    size = read_image_size(arguments.image_size)
     try:
-        if arguments.image_size is not None:
-            vit = dataclasses.replace(config.vit, image_size=arguments.image_size, cut_rest=False)
+        if size is not None:
+            vit = dataclasses.replace(config.vit, image_size=size, cut_rest=False)
             config = dataclasses.replace(config, vit=vit)
         plans = {
             "inference": memory.inference(config, mesh, work),

@@ -98,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show_preset(arguments: argparse.Namespace, name: str, config: Any) -> int:
+    from pali.checkpoints import pretrained
     from pali.config import MT5Config, ViTConfig
     from pali.models import presets
 
@@ -113,9 +114,8 @@ def _show_preset(arguments: argparse.Namespace, name: str, config: Any) -> int:
         whole = config
     if missing and plan.asked_for(arguments):
         raise CommandError(f"{name} is half a PaLI, and a memory plan is for a whole one")
-    from pali import memory
 
-    sizes = parameters(memory.parameters(whole))
+    sizes = parameters(pretrained.expected_arrays(whole))
     sizes = {part: count for part, count in sizes.items() if part not in missing}
 
     console = result_console(sys.stdout)

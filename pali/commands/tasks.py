@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import numpy as np
 
 from pali.boxes import parse_boxes
-from pali.commands import CommandError, import_seqio_bridge, missing_extra
-from pali.config import ImageSize, PixelConfig
+from pali.commands import CommandError, import_seqio_bridge, missing_extra, read_image_size
+from pali.config import PixelConfig
 
 if TYPE_CHECKING:
     from pali.data.pipeline import Example, Mixture
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the registry, or one task or mixture."""
     if arguments.name is None and (arguments.write or arguments.sheet):
         raise CommandError("--write and --sheet need the NAME of a task or a mixture")
-    size = None if arguments.image_size is None else _image_size(arguments.image_size)
+    size = read_image_size(arguments.image_size)
     if arguments.examples < 0 or (arguments.sheet and not arguments.examples):
         raise CommandError(f"--examples is {arguments.examples}; give at least 1")
     if arguments.sheet and os.path.exists(arguments.sheet):
@@ -120,17 +120,6 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     return 0
-
-
-def _image_size(text: str) -> ImageSize:
-    """What --image-size says, as 72 or 72x144."""
-    sides = [int(part) if part.isdecimal() else 0 for part in text.lower().split("x")]
-    if not (1 <= len(sides) <= 2 and min(sides) > 0):
-        raise CommandError(
-            f"--image-size is {text}; give one side of at least 1 pixel, or height x width as in "
-            "72x144"
-        )
-    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def draw(mixture: Mixture, seed: int, count: int) -> list[tuple[str, Example]]:

@@ -105,10 +105,7 @@ def assert_holds(component, tree, config):
     # And these are names and shapes of the model.
     picture = np.zeros((1, *config.image_shape, 3), np.uint8)
     model = jax.eval_shape(ViT(config).init, jax.random.key(0), picture)["params"]
-    merge.check_shapes(
-        {name: tensor.shape for name, tensor in component.tensors.items()},
-        {name: leaf.shape for name, leaf in merge.flatten(model).items()},
-    )
+    merge.check_shapes(component.tensors, merge.flatten(model))
 
 
 def with_(config, **changes):

@@ -3,6 +3,7 @@
 """Components become one PaLI, and a PaLI becomes what others read; on folders in real formats."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -15,6 +16,7 @@ import transformers
 from PIL import Image
 
 import pali
+from pali import decoding
 from pali.checkpoints import components, convert, pretrained
 from pali.cli import main
 from pali.image import load_image
@@ -58,34 +60,70 @@ def test_a_vit_and_an_mt5_become_a_model_that_loads_and_writes(sources, tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"pali"}
 
 
-def test_its_logits_are_those_of_the_two_models_and_the_projection(sources, joined, tmp_path):
+@pytest.fixture
+def both(joined, tmp_path):
+    """The converted model, and the two it was made of with their inputs, on the same batch."""
     convert.write_pali(joined, tmp_path / "pali", dtype="float32", compute="float32")
     loaded = pretrained.load_model(tmp_path / "pali")
-    params = jax.tree.map(jnp.asarray, loaded.params)
     image = np.random.default_rng(0).normal(size=(2, 20, 20, 3)).astype(np.float32)
     source = np.array([[5, 9, 2, 1], [7, 1, 0, 0]], np.int32)
-    target = np.array([[0, 8, 3], [0, 4, 4]], np.int32)
     batch = {
         "image": jnp.asarray(image),
         "image_mask": jnp.array([True, True]),
         "encoder_input_tokens": jnp.asarray(source),
-        "decoder_input_tokens": jnp.asarray(target),
     }
-    logits = jax.jit(PaLI(loaded.config).apply)({"params": params}, batch)
-
     siglip, mt5 = foreign.vision("siglip").vision_model, foreign.language("mt5")
     projection = loaded.params["projection"]
     with torch.no_grad():
         seen = siglip(torch.tensor(image).permute(0, 3, 1, 2)).last_hidden_state
         visual = seen @ torch.tensor(projection["kernel"]) + torch.tensor(projection["bias"])
         text = mt5.shared(torch.tensor(source, dtype=torch.long))
-        mask = torch.cat([torch.ones(visual.shape[:2]), torch.tensor(source > 0).float()], 1)
-        theirs = mt5(
-            inputs_embeds=torch.cat([visual, text], 1),
-            attention_mask=mask,
-            decoder_input_ids=torch.tensor(target, dtype=torch.long),
-        ).logits
-    np.testing.assert_allclose(logits, theirs.numpy(), rtol=1e-4, atol=1e-4)
+    mask = torch.cat([torch.ones(visual.shape[:2]), torch.tensor(source > 0).float()], 1)
+    theirs = {"inputs_embeds": torch.cat([visual, text], 1), "attention_mask": mask}
+    apply = functools.partial(
+        PaLI(loaded.config).apply, {"params": jax.tree.map(jnp.asarray, loaded.params)}
+    )
+    return apply, batch, mt5, theirs
+
+
+def test_its_logits_are_those_of_the_two_models_and_the_projection(both):
+    apply, batch, mt5, theirs = both
+    target = np.array([[0, 8, 3], [0, 4, 4]], np.int32)
+    logits = jax.jit(apply)(batch | {"decoder_input_tokens": jnp.asarray(target)})
+    with torch.no_grad():
+        expected = mt5(**theirs, decoder_input_ids=torch.tensor(target, dtype=torch.long)).logits
+    np.testing.assert_allclose(logits, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_its_answers_are_those_of_the_two_models_and_the_projection(both, beam_size):
+    apply, batch, mt5, theirs = both
+    length, eos = 8, 1
+
+    @jax.jit
+    def decode(batch):
+        visual = apply(batch["image"], method="look")
+        tokens, seen = batch["encoder_input_tokens"], batch["image_mask"]
+        encoded, mask = apply(visual, seen, tokens, method="encode")
+        cache = apply(encoded, mask, length, method="init_cache")
+        step_fn = functools.partial(apply, method="decode_step")
+        if beam_size == 1:
+            return decoding.greedy(step_fn, cache, len(tokens), length, eos)
+        penalty = decoding.LengthPenalty("huggingface", 1.0)
+        settings = {"beam_size": beam_size, "length_penalty": penalty}
+        return decoding.beam(step_fn, cache, len(tokens), length, eos, **settings)
+
+    expected = mt5.generate(
+        **theirs,
+        max_new_tokens=length,
+        num_beams=beam_size,
+        do_sample=False,
+        early_stopping=False,
+        length_penalty=1.0,
+    )[:, 1:].numpy()
+    ours = np.asarray(decode(batch).tokens)
+    assert len(np.unique(ours)) > 2
+    np.testing.assert_array_equal(ours[:, : expected.shape[1]], expected)
 
 
 def test_bfloat16_keeps_eight_bits(joined, tmp_path):

@@ -105,7 +105,7 @@ PALI = PaLIConfig(
 def whole():
     """Parameters of a whole PaLI, by name."""
     draw = drawer()
-    expected = merge.flatten(merge.unstack_layers(pretrained.expected_params(PALI)))
+    expected = pretrained.expected_arrays(PALI)
     return {name: draw(*leaf.shape) for name, leaf in expected.items()}
 
 

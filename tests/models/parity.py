@@ -20,6 +20,7 @@ import torch
 import transformers
 
 from pali.config import MT5Config, ViTConfig
+from tests.checkpoints.foreign import randomise
 
 # Heads times head width is not the width, and the decoder is shallower than the encoder.
 MT5 = MT5Config(
@@ -57,7 +58,7 @@ def hugging_face_mt5(ours: MT5Config = MT5, seed: int = 0) -> transformers.PreTr
         model = transformers.UMT5ForConditionalGeneration(config)
     else:
         model = transformers.MT5ForConditionalGeneration(config)
-    _randomise(model, seed)
+    randomise(model, seed)
     model.encoder.embed_tokens = model.decoder.embed_tokens = model.shared
     return model
 
@@ -131,8 +132,8 @@ def hugging_face_vit(
         **_vit_sizes(config),
     )
     if config.num_classes:
-        return _randomise(transformers.ViTForImageClassification(theirs), seed)
-    return _randomise(transformers.ViTModel(theirs, add_pooling_layer=config.pre_logits), seed)
+        return randomise(transformers.ViTForImageClassification(theirs), seed)
+    return randomise(transformers.ViTModel(theirs, add_pooling_layer=config.pre_logits), seed)
 
 
 def vit_params(classifier: transformers.ViTModel | transformers.ViTForImageClassification) -> dict:
@@ -187,7 +188,7 @@ SIGLIP = ViTConfig(
 def hugging_face_siglip(ours: ViTConfig = SIGLIP) -> transformers.SiglipVisionModel:
     """The model of `SIGLIP` above: no class token, tanh GELU, attention pooling."""
     config = transformers.SiglipVisionConfig(hidden_act="gelu_pytorch_tanh", **_vit_sizes(ours))
-    return _randomise(transformers.SiglipVisionModel(config), seed=0)
+    return randomise(transformers.SiglipVisionModel(config), seed=0)
 
 
 def siglip_params(model: transformers.SiglipVisionModel) -> dict:
@@ -213,7 +214,7 @@ def hugging_face_siglip2(seed: int = 0) -> transformers.Siglip2VisionModel:
     config = transformers.Siglip2VisionConfig(
         hidden_act="gelu_pytorch_tanh", num_patches=WIDE_SIGLIP.num_visual_tokens, **sizes
     )
-    return _randomise(transformers.Siglip2VisionModel(config), seed)
+    return randomise(transformers.Siglip2VisionModel(config), seed)
 
 
 def siglip2_inputs(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -270,7 +271,7 @@ def hugging_face_clip(seed: int = 0) -> transformers.CLIPVisionModel:
     config = transformers.CLIPVisionConfig(
         hidden_act="quick_gelu", layer_norm_eps=CLIP.layer_norm_epsilon, **_vit_sizes(CLIP)
     )
-    return _randomise(transformers.CLIPVisionModel(config), seed)
+    return randomise(transformers.CLIPVisionModel(config), seed)
 
 
 def clip_params(model: transformers.CLIPVisionModel) -> dict:
@@ -298,22 +299,6 @@ def recorded(block: torch.nn.Module) -> list[tuple[jnp.ndarray, jnp.ndarray]]:
 
 def _array(tensor: torch.Tensor) -> jnp.ndarray:
     return jnp.asarray(tensor.detach().numpy())
-
-
-def _randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            noise = torch.randn(value.shape, generator=draw)
-            if value.ndim == 1 and name.endswith("weight"):  # the scale of a norm
-                value.copy_(1 + 0.3 * noise)
-            elif value.ndim == 1:
-                value.copy_(0.3 * noise)
-            elif "embed" in name or "shared" in name or "relative" in name or "probe" in name:
-                value.copy_(noise)
-            else:
-                value.copy_(noise / value[0].numel() ** 0.5)
-    return model.eval()
 
 
 def _vit_sizes(config: ViTConfig) -> dict:

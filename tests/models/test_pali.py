@@ -159,7 +159,7 @@ def shapes_of(config, scan):
     config = PaLIConfig(
         dataclasses.replace(config.vit, scan=scan), dataclasses.replace(config.mt5, scan=scan)
     )
-    flat = merge.flatten(merge.unstack_layers(pretrained.expected_params(config)))
+    flat = pretrained.expected_arrays(config)
     assert {leaf.dtype for leaf in flat.values()} == {jnp.dtype("float32")}
     return {name: list(leaf.shape) for name, leaf in flat.items()}
 
