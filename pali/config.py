@@ -22,6 +22,9 @@ Dtype = Literal["float32", "bfloat16"]
 ImageSize = int | tuple[int, int]
 """Of pictures, in pixels: the side of a square, or height and width."""
 
+_HUGE, _DEEP = 10_000_000, 1_000
+"""No model is so large: what a damaged file says is refused before anything is made of it."""
+
 Norm = Literal["layer", "centred", "rms"]
 """A norm: to mean 0 and variance 1 with a scale and a bias; the same with a scale alone; to a mean
 square of 1, without centring, with a scale alone."""
@@ -46,7 +49,8 @@ class PixelConfig:
     def __post_init__(self):
         for name in ("mean", "std"):
             value = getattr(self, name)
-            if len(value) != 3 or (name == "std" and min(value) <= 0):
+            finite = len(value) == 3 and all(map(math.isfinite, value))
+            if not finite or (name == "std" and min(value) <= 0):
                 raise ValueError(f"{name} is {value}; it must be three numbers, std above 0")
 
 
@@ -103,8 +107,9 @@ class ViTConfig:
     """Recompute a block's activations in the backward pass instead of keeping them."""
 
     def __post_init__(self):
-        _at_least(self, 1, "width", "depth", "mlp_dim", "num_heads", "patch_size")
-        _at_least(self, 0, "num_classes")
+        _between(self, 1, _HUGE, "width", "mlp_dim", "num_heads", "patch_size")
+        _between(self, 1, _DEEP, "depth")
+        _between(self, 0, _HUGE, "num_classes")
         _between(self, 0, 1, "dropout")
         _between(self, 0, math.inf, "layer_norm_epsilon")
         for side in self.image_shape:
@@ -170,9 +175,9 @@ class MT5Config:
     remat: bool = False
 
     def __post_init__(self):
-        _at_least(self, 1, "vocab_size", "width", "mlp_dim", "num_heads", "head_dim")
-        _at_least(self, 1, "encoder_layers", "decoder_layers")
-        _at_least(self, 4, "relative_buckets")
+        _between(self, 1, _HUGE, "vocab_size", "width", "mlp_dim", "num_heads", "head_dim")
+        _between(self, 1, _DEEP, "encoder_layers", "decoder_layers")
+        _between(self, 4, _HUGE, "relative_buckets")
         # The first half of the buckets has one distance each; the rest must reach further.
         _at_least(self, self.relative_buckets // 2 + 1, "relative_max_distance")
         _between(self, 0, 1, "dropout")

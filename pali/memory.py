@@ -195,9 +195,10 @@ class _Kept(NamedTuple):
 
 def _rows(config: PaLIConfig, mesh: Mesh, work: Work) -> int:
     """Examples on each device."""
-    for name, value in {**vars(mesh), **vars(work)}.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
+    axes = {f"axis {name}": size for name, size in vars(mesh).items()}
+    for name, value in {**axes, **vars(work)}.items():
+        if not 1 <= value < 2**31:
+            raise ValueError(f"{name} is {value}; it must be at least 1, and below 2^31")
     shares = mesh.data * mesh.fsdp
     if work.batch_size % shares:
         more = -(-work.batch_size // shares) * shares

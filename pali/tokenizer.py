@@ -137,7 +137,7 @@ class Tokenizer:
                 f"{(PAD_ID, EOS_ID, UNK_ID)} as in T5 and mT5."
             )
         size = processor.get_piece_size()
-        for index in (0, NUM_SENTINELS - 1):
+        for index in range(NUM_SENTINELS):
             piece = processor.id_to_piece(size - 1 - index) if index < size else "nothing"
             if piece not in [spelling.format(index) for spelling in SENTINEL_SPELLINGS]:
                 raise ValueError(

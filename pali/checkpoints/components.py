@@ -20,7 +20,7 @@ import numpy as np
 
 from pali.checkpoints import big_vision, huggingface, merge, positions, pretrained, t5x
 from pali.checkpoints.hub import locate
-from pali.checkpoints.pretrained import Source
+from pali.checkpoints.pretrained import Metadata, Source
 from pali.checkpoints.weights import Component, Tensor, listed, not_found
 from pali.config import PaLIConfig
 from pali.tokenizer import Tokenizer, with_sentinels
@@ -40,6 +40,32 @@ def open_source(source: str | os.PathLike[str]) -> Component:
     path = locate(source)
     if not path.exists():
         raise not_found(source)
+    try:
+        component = _open(path)
+    except merge.MismatchError:
+        raise
+    except ValueError as error:
+        told = str(path) in str(error)
+        raise error if told else ValueError(f"{path}: {error}") from None
+    except _SURPRISES as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path} holds something that no model has there ({type(error).__name__}: {reason}): "
+            "it is damaged, or of another kind than its names say. Copy or download it again."
+        ) from error
+    # A file says of its sources what is true elsewhere, too: no folders of this machine.
+    name = path.name if path == Path(source) else os.fspath(source)
+    return replace(component, public=component.origin.replace(os.fspath(path), name))
+
+
+_SURPRISES = (
+    *(TypeError, KeyError, IndexError, AttributeError, AssertionError, ArithmeticError),
+    *(RecursionError, MemoryError),
+)
+"""What code meets where the fields of somebody else's file are of types that nobody thought of."""
+
+
+def _open(path: Path) -> Component:
     if path.suffix == ".npz":
         return big_vision.read(path)
     if pretrained.is_folder(path):
@@ -69,6 +95,10 @@ class Joined:
     """The SentencePiece model, its sentinels inside."""
     sources: tuple[Source, ...]
     """Where the parts come from."""
+    metadata: Metadata
+    """What a source that was whole says of itself."""
+    card: str
+    """Its model card; empty where there is none."""
     unused: tuple[str, ...]
     """Names in the sources that are no part of a PaLI."""
 
@@ -106,14 +136,19 @@ def join(
     expected = pretrained.expected_arrays(config)
     fresh = () if vision is language else tuple(n for n in expected if n.startswith("projection/"))
     tensors |= {name: _random(expected[name].shape, seed) for name in fresh}
-    origins = " and ".join(c.origin for c in dict.fromkeys([vision, language]))
-    merge.check_shapes(tensors, expected, origins)
+    given = list(dict.fromkeys([vision, language]))
+    merge.check_shapes(tensors, expected, " and ".join(c.origin for c in given))
+    metadata, card = pretrained.Metadata(), ""
+    if vision is language and vision.folder is not None:
+        metadata, card = pretrained.about(vision.folder)
     return Joined(
         config,
         {name: tensors[name] for name in expected},
         fresh,
         vocabulary(language, tokenizer, config.mt5.vocab_size),
-        tuple(Source(c.part, c.origin, c.licence) for c in dict.fromkeys([vision, language])),
+        metadata.sources or tuple(Source(c.part, c.public, c.licence) for c in given),
+        metadata,
+        card,
         vision.unused if vision is language else vision.unused + language.unused,
     )
 

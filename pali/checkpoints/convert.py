@@ -35,33 +35,35 @@ def write_pali(
     dest: Path,
     *,
     dtype: Dtype = "bfloat16",
-    compute: Dtype = "bfloat16",
+    compute: Dtype | None = None,
     progress: Progress = ignore,
 ) -> None:
-    """A model folder.
+    """A model folder. What a whole PaLI says of itself, and its model card, goes with it.
 
     Args:
       joined: the model.
       dest: the folder, which must not exist.
       dtype: how arrays are stored.
-      compute: operands of the model's matrix products.
+      compute: operands of the model's matrix products; None is what a whole PaLI has, and bfloat16
+        for one that was joined.
       progress: see `Progress`.
 
     Raises:
       FileExistsError: `dest` is there already.
       ValueError: an array holds infinite numbers or NaN.
     """
-    config = replace(
-        joined.config,
-        vit=replace(joined.config.vit, dtype=compute),
-        mt5=replace(joined.config.mt5, dtype=compute),
-    )
+    config = joined.config
+    if compute is None and joined.fresh:
+        compute = "bfloat16"
+    if compute is not None:
+        vit, mt5 = replace(config.vit, dtype=compute), replace(config.mt5, dtype=compute)
+        config = replace(config, vit=vit, mt5=mt5)
     with folders.made(dest) as folder:
         containers.save(folder, _tensors(joined, "", dtype, progress), {"format": "pali"})
         (folder / pretrained.TOKENIZER).write_bytes(joined.tokenizer)
-        metadata = pretrained.Metadata(sources=joined.sources)
+        metadata = replace(joined.metadata, sources=joined.sources)
         pretrained.write_config(folder, config, metadata)
-        (folder / pretrained.CARD).write_text(card(joined), encoding="utf-8")
+        (folder / pretrained.CARD).write_text(joined.card or card(joined), encoding="utf-8")
 
 
 def write_huggingface(
@@ -128,11 +130,13 @@ def card(joined: Joined) -> str:
 
 def _tensors(joined: Joined, prefix: str, dtype: Dtype, progress: Progress) -> dict[str, Tensor]:
     """The arrays of a part in the wanted type, which are checked when they are read."""
+    origins = {source.part: source.origin for source in joined.sources}
+    whole = " and ".join(origins.values())
 
     def watched(name: str, tensor: Tensor) -> Tensor:
         def read() -> np.ndarray:
             progress(name)
-            return tensor.read_finite(name, " and ".join(s.origin for s in joined.sources))
+            return tensor.read_finite(name, origins.get(name.split("/")[0], whole))
 
         return replace(tensor, read=read).astype(dtype)
 

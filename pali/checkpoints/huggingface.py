@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pali.checkpoints import huggingface_t5, huggingface_vit
+from pali.checkpoints import huggingface_pixels, huggingface_t5, huggingface_vit
 from pali.checkpoints.containers import open_folder, save
 from pali.checkpoints.renaming import Rule, exported, imported
 from pali.checkpoints.weights import Component, Tensor
@@ -55,7 +55,9 @@ def read(folder: Path) -> Component:
         )
     found, place = open_folder(folder)
     licence = _licence(folder / "README.md")
-    origin = f"{(said.get('architectures') or [kind])[0]} in {folder / place}"
+    named = said.get("architectures")
+    name = named[0] if isinstance(named, list) and named else kind
+    origin = f"{name} in {folder / place}"
     if kind in huggingface_t5.DEFAULTS:
         component = _language(folder, said, found, origin)
     else:
@@ -66,7 +68,11 @@ def read(folder: Path) -> Component:
 def _language(
     folder: Path, said: dict[str, Any], found: dict[str, Tensor], origin: str
 ) -> Component:
-    config = huggingface_t5.config(said, found, str(folder))
+    embedding = "shared.weight"
+    for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
+        if embedding not in found and name in found:  # One of three names of the same array.
+            found = found | {embedding: found[name]}
+    config = huggingface_t5.config(said, found, str(folder / CONFIG))
     spiece = folder / TOKENIZER
     return Component(
         config,
@@ -81,16 +87,20 @@ def _vision(folder: Path, said: dict[str, Any], found: dict[str, Tensor], origin
     kind, prefix = said["model_type"], ""
     if kind in _WHOLE:
         kind = _WHOLE[kind]
-        said = said.get("vision_config", {}) | {"model_type": kind}
+        half = said.get("vision_config", {})
+        if not isinstance(half, dict):
+            raise ValueError(f"{folder / CONFIG} has vision_config {half!r}; it must be an object")
+        said = half | {"model_type": kind}
     for start in ("vision_model.", "vit."):
         if any(name.startswith(start) for name in found):
             prefix = start
     own = {n.removeprefix(prefix): t for n, t in found.items() if n.startswith(prefix)}
     if prefix == "vit.":  # the classifier stands beside it
         own |= {n: t for n, t in found.items() if n.startswith("classifier.")}
-    config = huggingface_vit.config(said, own, str(folder))
+    config = huggingface_vit.config(said, own, str(folder / CONFIG))
     if (folder / PREPROCESSOR).is_file():
-        pixels = huggingface_vit.pixels(_json(folder / PREPROCESSOR), config.pixels)
+        path = folder / PREPROCESSOR
+        pixels = huggingface_pixels.read(_json(path), kind, str(path))
         config = dataclasses.replace(config, pixels=pixels)
     tensors = _renamed(huggingface_vit.rules(kind, config), own, huggingface_vit.UNUSED)
     beside = tuple(sorted(set(found) - {prefix + name for name in own} - set(own)))
@@ -100,10 +110,14 @@ def _vision(folder: Path, said: dict[str, Any], found: dict[str, Tensor], origin
 def _renamed(
     rules: Sequence[Rule], found: Mapping[str, Tensor], unused: Collection[str]
 ) -> dict[str, Tensor]:
-    """What the rules make, and what none of them knows under its own name, to be complained of."""
+    """What the rules make, and what none of them knows under its own name, to be complained of.
+
+    A name of pali's there, which has slashes, is none: it must not stand in for what is made.
+    """
     covered = {name for rule in rules for name in rule.theirs}
     unknown = {n: t for n, t in found.items() if n not in covered and n not in unused}
-    return imported(rules, found) | unknown
+    told = {f"{name} of the file" if "/" in name else name: t for name, t in unknown.items()}
+    return imported(rules, found) | told
 
 
 def write_language(
@@ -139,7 +153,7 @@ def write_vision(folder: Path, config: ViTConfig, tensors: Mapping[str, Tensor])
         outside = "classifier."
         arrays = {n if n.startswith(outside) else f"vit.{n}": a for n, a in arrays.items()}
     _write(folder, said, arrays)
-    _dump(folder / PREPROCESSOR, huggingface_vit.preprocessor(config))
+    _dump(folder / PREPROCESSOR, huggingface_pixels.preprocessor(config, said["model_type"]))
     return left
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pali.checkpoints.renaming import Rule, layers, linear, norm, same, transposed
+from pali.checkpoints.said import whole
 from pali.config import MT5Config
 
 ARCHITECTURES = {"mt5": "MT5ForConditionalGeneration", "umt5": "UMT5ForConditionalGeneration"}
@@ -40,6 +41,19 @@ SENTINELS = {"mt5": 0, "umt5": 300, "t5": 100}
 """How many sentinels stand after the pieces of a published spiece.model, where it has none inside:
 T5's 100 (t5x), umT5's 300 (t5x, umt5/vocab.gin). mT5's file has its 100 inside."""
 
+_ALWAYS = {
+    "layer_norm_epsilon": 1e-6,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "decoder_start_token_id": 0,
+    "is_encoder_decoder": True,
+}
+
+_OURS = (
+    "pali's language half is T5 v1.1 (gated GELU, a head of its own, nothing scaled): give mT5, "
+    "umT5, mT0, Aya or a T5 v1.1 checkpoint."
+)
+
 UNUSED = (
     "encoder.embed_tokens.weight",  # `shared` under another name
     "decoder.embed_tokens.weight",
@@ -56,37 +70,41 @@ def config(said: Mapping[str, Any], names: Iterable[str], where: str) -> MT5Conf
       where: for errors.
 
     Raises:
-      ValueError: it is a T5 v1.0, or something else that mT5 is not.
+      ValueError: it is a T5 v1.0, or something else that mT5 is not; or a field is of no use.
     """
     kind = said["model_type"]
     fields = {**DEFAULTS[kind], **said}
-    if fields["feed_forward_proj"] != "gated-gelu" or "lm_head.weight" not in names:
-        tied = "" if "lm_head.weight" in names else ", and its output head is tied to the embedding"
+    if fields["feed_forward_proj"] != "gated-gelu":
         raise ValueError(
-            f"{where} is no mT5: its MLP is {fields['feed_forward_proj']!r}{tied}, as in T5 v1.0. "
-            "pali's language half is T5 v1.1 (gated GELU, a head of its own): give mT5, umT5, mT0, "
-            "Aya or a T5 v1.1 checkpoint."
+            f"{where} is no mT5: its MLP is {fields['feed_forward_proj']!r}, as in T5 v1.0. {_OURS}"
         )
-    if fields.get("scale_decoder_outputs"):
+    if "lm_head.weight" not in names:
         raise ValueError(
-            f"{where} scales what its output head reads (scale_decoder_outputs), as T5 v1.0 does; "
-            "pali's language half does not"
+            f"the weights beside {where} have no output head (lm_head.weight): it is tied to the "
+            f"embedding, as in T5 v1.0, or was left out, as MT5Model and encoders alone do. {_OURS}"
         )
-    if fields["layer_norm_epsilon"] != 1e-6:
+    # As transformers reads it: 5 writes the field, what was there before meant it by the tie.
+    scaled = fields.get("scale_decoder_outputs", fields.get("tie_word_embeddings") is not False)
+    if kind == "t5" and scaled:
         raise ValueError(
-            f"{where} has layer_norm_epsilon {fields['layer_norm_epsilon']}; every T5 has 1e-6"
+            f"{where} scales what its output head reads (scale_decoder_outputs, or "
+            f"tie_word_embeddings without it), as T5 v1.0 does. {_OURS}"
         )
-    encoder = fields["num_layers"]
+    for name, value in _ALWAYS.items():
+        if fields.get(name, value) not in (value, None):
+            raise ValueError(f"{where} has {name} {fields[name]!r}; every T5 has {value}")
+    encoder = whole(fields, "num_layers", where)
+    decoder = fields["num_decoder_layers"]
     return MT5Config(
-        vocab_size=fields["vocab_size"],
-        width=fields["d_model"],
-        mlp_dim=fields["d_ff"],
-        num_heads=fields["num_heads"],
-        head_dim=fields["d_kv"],
+        vocab_size=whole(fields, "vocab_size", where),
+        width=whole(fields, "d_model", where),
+        mlp_dim=whole(fields, "d_ff", where),
+        num_heads=whole(fields, "num_heads", where),
+        head_dim=whole(fields, "d_kv", where),
         encoder_layers=encoder,
-        decoder_layers=fields["num_decoder_layers"] or encoder,
-        relative_buckets=fields["relative_attention_num_buckets"],
-        relative_max_distance=fields["relative_attention_max_distance"],
+        decoder_layers=encoder if decoder is None else whole(fields, "num_decoder_layers", where),
+        relative_buckets=whole(fields, "relative_attention_num_buckets", where),
+        relative_max_distance=whole(fields, "relative_attention_max_distance", where),
         relative_bias="layer" if kind == "umt5" else "stack",
     )
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from pali.checkpoints import huggingface_pixels
 from pali.checkpoints.renaming import (
     Arrays,
     Rule,
@@ -24,9 +25,9 @@ from pali.checkpoints.renaming import (
     norm,
     same,
 )
+from pali.checkpoints.said import number, truth, whole
 from pali.checkpoints.weights import Tensor
-from pali.config import PixelConfig, ViTConfig, image_shape
-from pali.models.vit_sizes import CLIP_PIXELS
+from pali.config import ImageSize, ViTConfig, image_shape
 
 _SIZES = dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -65,14 +66,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 _GELU = {"gelu": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "quick_gelu": "quick"}
 _ACTS = {"exact": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu"}
 
-PIXELS = {
-    "vit": PixelConfig(),
-    "siglip_vision_model": PixelConfig("bicubic"),
-    "siglip2_vision_model": PixelConfig(),
-    "clip_vision_model": CLIP_PIXELS,
-}
-"""Where no preprocessor_config.json says otherwise."""
-
 UNUSED = ("embeddings.position_ids",)
 """Buffers that older versions saved."""
 
@@ -86,18 +79,15 @@ def config(said: Mapping[str, Any], found: Mapping[str, Tensor], where: str) -> 
       where: for errors.
 
     Raises:
-      ValueError: an activation that is not known here.
+      ValueError: a field is of no use, or says that the ViT computes otherwise than ours.
     """
     kind = said["model_type"]
     fields = {**DEFAULTS[kind], **said}
-    if fields["hidden_act"] not in _GELU:
-        raise ValueError(
-            f"{where} has hidden_act {fields['hidden_act']!r}; known: {', '.join(_GELU)}"
-        )
-    size, patch = fields.get("image_size"), fields["patch_size"]
-    if size is None:
-        size = math.isqrt(fields["num_patches"]) * patch
-    size = tuple(size) if isinstance(size, list) else size
+    _check_kind(fields, found, where)
+    patch = whole(fields, "patch_size", where)
+    if patch < 1:
+        raise ValueError(f"{where} has patch_size {patch}; it must be at least 1")
+    size = _image_size(fields, patch, where)
     own: dict[str, Any] = {}
     if any(side % patch for side in image_shape(size)):
         own["cut_rest"] = True  # as a strided convolution does
@@ -105,7 +95,7 @@ def config(said: Mapping[str, Any], found: Mapping[str, Tensor], where: str) -> 
         own |= dict(class_token=True, pool="token", final_norm="pooled", embedding_norm=True)
         own["patch_bias"] = False
     elif kind == "vit":
-        own |= dict(class_token=True, qkv_bias=fields["qkv_bias"])
+        own |= dict(class_token=True, qkv_bias=truth(fields, "qkv_bias", where))
         if "classifier.weight" in found:
             own |= dict(pool="token", num_classes=found["classifier.weight"].shape[0])
         elif "pooler.dense.weight" in found:
@@ -113,29 +103,50 @@ def config(said: Mapping[str, Any], found: Mapping[str, Tensor], where: str) -> 
     elif "head.probe" in found:
         own["pool"] = "map"
     return ViTConfig(
-        width=fields["hidden_size"],
-        depth=fields["num_hidden_layers"],
-        mlp_dim=fields["intermediate_size"],
-        num_heads=fields["num_attention_heads"],
+        width=whole(fields, "hidden_size", where),
+        depth=whole(fields, "num_hidden_layers", where),
+        mlp_dim=whole(fields, "intermediate_size", where),
+        num_heads=whole(fields, "num_attention_heads", where),
         patch_size=patch,
         image_size=size,
         gelu=_GELU[fields["hidden_act"]],  # type: ignore[arg-type]
-        layer_norm_epsilon=fields["layer_norm_eps"],
-        pixels=PIXELS[kind],
+        layer_norm_epsilon=number(fields, "layer_norm_eps", where),
+        pixels=huggingface_pixels.DEFAULTS[kind],
         **own,
     )
 
 
-def pixels(said: Mapping[str, Any], default: PixelConfig) -> PixelConfig:
-    """What a preprocessor_config.json says of resizing and scaling."""
-    resample = {2: "bilinear", 3: "bicubic"}.get(said.get("resample", 0), default.resample)
-    crop = said.get("do_center_crop")
-    fit = default.fit if crop is None else ("crop" if crop else "squash")
-    mean, std = (
-        tuple(map(float, said.get(f"image_{name}") or getattr(default, name)))
-        for name in ("mean", "std")
-    )
-    return PixelConfig(resample, fit, mean, std)  # type: ignore[arg-type]
+def _image_size(fields: Mapping[str, Any], patch: int, where: str) -> ImageSize:
+    """As said, or what a number of patches says of a square."""
+    said = fields.get("image_size")
+    if said is None:
+        count = whole(fields, "num_patches", where)
+        side = math.isqrt(max(count, 0))
+        if not side or side**2 != count:
+            raise ValueError(f"{where} has num_patches {count}, which make no square")
+        return side * patch
+    if isinstance(said, list) and len(said) == 2:
+        named = {"height": said[0], "width": said[1]}
+        return (
+            whole(named, "height", f"{where}, image_size,"),
+            whole(named, "width", f"{where}, image_size,"),
+        )
+    return whole(fields, "image_size", where)
+
+
+def _check_kind(fields: Mapping[str, Any], found: Mapping[str, Tensor], where: str) -> None:
+    """Fields that ours has not."""
+    wanted: dict[str, Any] = {"num_channels": 3}
+    if "pooler.dense.weight" in found:
+        width = fields["hidden_size"]
+        wanted |= {"pooler_act": "tanh", "pooler_output_size": width}
+    for name, value in wanted.items():
+        if fields.get(name, value) not in (value, None):
+            raise ValueError(f"{where} has {name} {fields[name]!r}; pali's ViT knows {value!r}")
+    if fields["hidden_act"] not in [*_GELU]:
+        raise ValueError(
+            f"{where} has hidden_act {fields['hidden_act']!r}; known: {', '.join(_GELU)}"
+        )
 
 
 def kind_of(config: ViTConfig) -> str:
@@ -144,19 +155,23 @@ def kind_of(config: ViTConfig) -> str:
     Raises:
       ValueError: there is none.
     """
+    height, width = config.image_shape
+    square = height == width
     if config.parallel or config.qk_norm or config.norm != "layer" or config.class_token_visual:
         wrong = "parallel blocks, norms on queries and keys, other norms than LayerNorm"
     elif config.final_norm == "pooled":
-        if config.class_token and config.embedding_norm and not config.patch_bias:
+        if config.class_token and config.embedding_norm and not config.patch_bias and square:
             return "clip_vision_model"
-        wrong = 'final_norm="pooled" without what else makes a CLIP'
+        wrong = (
+            'final_norm="pooled" without what else makes a CLIP, or pictures that are no squares'
+        )
     elif config.embedding_norm or not config.patch_bias:
         wrong = "a norm before the first block, or no patch bias"
     elif config.class_token:
         if config.pool != "map":
             return "vit"
         wrong = 'a class token with pool="map"'
-    elif not config.qkv_bias or not isinstance(config.image_size, int):
+    elif not config.qkv_bias or not square:
         wrong = "no biases on queries, keys and values, or pictures that are no squares"
     else:
         return "siglip_vision_model"
@@ -171,6 +186,7 @@ def fields(config: ViTConfig) -> dict[str, Any]:
         "siglip_vision_model": "SiglipVisionModel",
         "clip_vision_model": "CLIPVisionModel",
     }
+    height, width = config.image_shape
     said: dict[str, Any] = {
         "architectures": [names[kind]],
         "model_type": kind,
@@ -178,7 +194,7 @@ def fields(config: ViTConfig) -> dict[str, Any]:
         "num_hidden_layers": config.depth,
         "num_attention_heads": config.num_heads,
         "intermediate_size": config.mlp_dim,
-        "image_size": config.image_size,
+        "image_size": height if height == width else [height, width],
         "patch_size": config.patch_size,
         "hidden_act": _ACTS[config.gelu],
         "layer_norm_eps": config.layer_norm_epsilon,
@@ -190,25 +206,6 @@ def fields(config: ViTConfig) -> dict[str, Any]:
     if kind == "siglip_vision_model":
         said["vision_use_head"] = config.pool == "map"
     return said
-
-
-def preprocessor(config: ViTConfig) -> dict[str, Any]:
-    """The preprocessor_config.json beside it."""
-    height, width = config.image_shape
-    crop = config.pixels.fit == "crop"
-    kind = {"vit": "ViT", "siglip_vision_model": "Siglip", "clip_vision_model": "CLIP"}
-    return {
-        "image_processor_type": f"{kind[kind_of(config)]}ImageProcessor",
-        "do_resize": True,
-        "size": {"shortest_edge": height} if crop else {"height": height, "width": width},
-        "resample": {"bilinear": 2, "bicubic": 3}[config.pixels.resample],
-        **({"do_center_crop": True, "crop_size": dict(height=height, width=width)} if crop else {}),
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(config.pixels.mean),
-        "image_std": list(config.pixels.std),
-    }
 
 
 def rules(kind: str, config: ViTConfig) -> list[Rule]:
@@ -254,7 +251,8 @@ def _siglip_start(kind: str, config: ViTConfig) -> list[Rule]:
 
 def _clip_start() -> list[Rule]:
     def read(cls: Any, positions: Any) -> Arrays:
-        return (cls + positions[0])[None, None], positions[None, 1:]
+        first = cls.reshape(positions.shape[1]) + positions[0]
+        return first[None, None], positions[None, 1:]
 
     def write(cls: Any, positions: Any) -> Arrays:
         return cls[0, 0], joined([0 * cls[0], positions[0]])
@@ -269,7 +267,7 @@ def _clip_start() -> list[Rule]:
 
 def _vit(config: ViTConfig) -> list[Rule]:
     def read(cls: Any, positions: Any) -> Arrays:
-        return cls + positions[:, :1], positions[:, 1:]
+        return cls.reshape(1, 1, positions.shape[2]) + positions[:, :1], positions[:, 1:]
 
     def write(cls: Any, positions: Any) -> Arrays:
         return cls, joined([0 * cls, positions], axis=1)

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from pali.checkpoints import containers, merge
-from pali.checkpoints.weights import Component, Tensor
+from pali.checkpoints.weights import Component, Tensor, separate_layers
 from pali.config import MT5Config, PaLIConfig, from_json, to_json
 from pali.languages import resolve
 from pali.models.mt5 import MT5
@@ -178,13 +178,20 @@ def open_model(folder: Path) -> Component:
     """A model folder of which no array is read yet; raises as `load_model` does."""
     tensors, config, _ = _open(folder)
     origin = f"a PaLI in {folder}"
-    return Component(config, tensors, origin, tokenizer=folder / TOKENIZER)
+    return Component(config, tensors, origin, tokenizer=folder / TOKENIZER, folder=folder)
+
+
+def about(folder: Path) -> tuple[Metadata, str]:
+    """What a model folder says of itself: in its config.json, and in its model card."""
+    card = folder / CARD
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    return _read_config(folder / CONFIG)[1], text
 
 
 def _open(folder: Path) -> tuple[dict[str, Tensor], PaLIConfig, Metadata]:
     _check_files(folder)
     config, metadata = _read_config(folder / CONFIG)
-    return containers.open_folder(folder)[0], config, metadata
+    return separate_layers(containers.open_folder(folder)[0], axis=0), config, metadata
 
 
 @functools.cache

@@ -84,6 +84,10 @@ class Component:
     """Names in the file that no part of pali wants, such as the text half of a SigLIP."""
     licence: str = ""
     """What the card beside it says; empty where it does not."""
+    public: str = ""
+    """`origin` without the folders of this machine, for what is shared."""
+    folder: Path | None = None
+    """The model folder of pali that it is."""
 
     @property
     def part(self) -> Literal["vit", "mt5", "pali"]:

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from pali.predict import Model
 
 
+MAX_SIDE = 10_000
+"""Pixels; a ViT that saw more would have half a million patches."""
+
+
 class Once(argparse.Action):
     """An option that is refused when it is given twice, as the last would silently win."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         """Keeps the value."""
         if getattr(namespace, f"{self.dest}_given", False):
-            parser.error(f"{option_string} is given twice; put everything into one, with commas")
+            parser.error(f"{option_string} is given twice; give it once")
         setattr(namespace, f"{self.dest}_given", True)
         setattr(namespace, self.dest, values)
 
@@ -85,11 +89,13 @@ def read_image_size(text: str | None) -> ImageSize | None:
     """
     if text is None:
         return None
-    sides = [int(part) if part.isdecimal() else 0 for part in text.lower().split("x")]
-    if not (1 <= len(sides) <= 2 and min(sides) > 0):
+    sides = [
+        int(part) if part.isdecimal() and len(part) < 10 else 0 for part in text.lower().split("x")
+    ]
+    if not (len(sides) <= 2 and all(1 <= side <= MAX_SIDE for side in sides)):
         raise CommandError(
-            f"--image-size is {text}; give one side of at least 1 pixel, or height x width as in "
-            "448x336"
+            f"--image-size is {text[:40]}; give one side from 1 to {MAX_SIDE:,} pixels, or height "
+            "x width as in 448x336"
         )
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compute",
         choices=("bfloat16", "float32"),
-        default="bfloat16",
-        help="of matrix products when the model runs (default: bfloat16)",
+        help="of matrix products when the model runs (default: bfloat16, or what the PaLI had)",
     )
     parser.add_argument(
         "--push-to-hub", metavar="NAME", help="then upload DEST to this repository of the hub"
@@ -69,9 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
     from pali.checkpoints import components, convert, hub
 
     dest = Path(arguments.dest)
-    if dest.exists():
+    if os.path.lexists(dest):
         raise CommandError(f"{dest} is there already; give another folder, or delete it")
-    if arguments.push_to_hub and arguments.to != "pali":
+    if "" in (*arguments.sources, arguments.dest, arguments.tokenizer):
+        raise CommandError("a path is empty: perhaps a variable of your shell is not set")
+    push = arguments.push_to_hub
+    if push is not None and arguments.to != "pali":
         raise CommandError("--push-to-hub uploads a model folder of pali; leave --to away")
     size = read_image_size(arguments.image_size)
     try:
@@ -90,12 +93,15 @@ def run(arguments: argparse.Namespace) -> int:
                 write = {"huggingface": convert.write_huggingface, "t5x": convert.write_t5x}
                 dtype = arguments.dtype or "float32"
                 left += write[arguments.to](joined, dest, dtype=dtype, progress=progress)
-    except (OSError, ValueError, ModuleNotFoundError) as error:
+    except OSError as error:  # A bare one, of a full disk, says nothing of where.
+        bare = error.errno is not None and error.filename is None
+        raise CommandError(f"{dest}: {error.strerror}" if bare else str(error)) from None
+    except (ValueError, ModuleNotFoundError) as error:
         raise CommandError(str(error)) from None
     _report(joined, dest, arguments.to, left)
-    if arguments.push_to_hub:
+    if push is not None:
         try:
-            address = hub.upload(dest, arguments.push_to_hub)
+            address = hub.upload(dest, push)
         except (OSError, ModuleNotFoundError) as error:
             raise CommandError(str(error)) from None
         print(f"uploaded    {address}")

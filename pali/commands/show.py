@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(loaded.metadata.notes, markup=False)
     sizes = parameters(merge.flatten(loaded.params))
     console.print(_parts(loaded.config, sizes))
-    stored = (folder / pretrained.WEIGHTS).stat().st_size
+    stored = sum(path.stat().st_size for path in folder.glob("model*.safetensors"))
     total = sum(sizes.values())
     # Two bytes for each parameter, or four; a header of names beside them.
     kind = "bfloat16" if stored < 3 * total else "float32"
@@ -88,10 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
     if prompts := loaded.metadata.prompts:
         longest = loaded.metadata.prompt_length
         length = f", of at most {longest} tokens" if longest else ""
-        console.print(f"prompts     {', '.join(prompts)}{length}")
+        console.print(f"prompts     {', '.join(prompts)}{length}", markup=False)
     card = folder / pretrained.CARD
     if card.is_file():
-        console.print(f"model card  {card}", soft_wrap=True)
+        console.print(f"model card  {card}", markup=False, soft_wrap=True)
     if plan.asked_for(arguments):
         plan.show(console, loaded.config, arguments)
     return 0

@@ -17,7 +17,7 @@ from PIL import Image
 
 import pali
 from pali import decoding
-from pali.checkpoints import components, convert, pretrained
+from pali.checkpoints import components, containers, convert, pretrained
 from pali.cli import main
 from pali.image import load_image
 from pali.models.pali import PaLI
@@ -46,8 +46,8 @@ def test_a_vit_and_an_mt5_become_a_model_that_loads_and_writes(sources, tmp_path
     names = [str(sources / name) for name in ("siglip", "mt5")]
     assert main(["convert", *names, str(dest), "--dtype", "float32"]) == 0
     said = capsys.readouterr().out
-    assert f"vision      SiglipModel in {sources}/siglip/model.safetensors" in said
-    assert f"language    MT5ForConditionalGeneration in {sources}/mt5/model.safetensors" in said
+    assert "vision      SiglipModel in siglip/model.safetensors" in said
+    assert "language    MT5ForConditionalGeneration in mt5/model.safetensors" in said
     assert "(apache-2.0)" in said
     assert "left out    " in said
     assert "random      the projection" in said
@@ -264,7 +264,7 @@ def test_an_interrupted_conversion_leaves_nothing(joined, tmp_path):
 
 
 def test_a_vit_that_transformers_has_no_class_for_is_refused(joined, tmp_path, capsys):
-    vit = dataclasses.replace(joined.config.vit, image_size=(20, 20))
+    vit = dataclasses.replace(joined.config.vit, image_size=(20, 24))
     odd = dataclasses.replace(joined, config=dataclasses.replace(joined.config, vit=vit))
     with pytest.raises(ValueError, match="no model of transformers is such a ViT: .*no squares"):
         convert.write_huggingface(odd, tmp_path / "out")
@@ -287,3 +287,64 @@ def test_the_embedded_model_goes_out_without_its_classes(tmp_path, capsys):
     image = jnp.asarray(load_image(picture, 72))[None]
     ours = ViT(config).apply({"params": model.params["vit"]}, image).tokens
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_what_a_pali_says_of_itself_goes_with_it(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["convert", str(pretrained.EMBEDDED), str(out), "--image-size", "96"]) == 0
+    capsys.readouterr()
+    before, after = (pretrained.load_model(folder) for folder in (pretrained.EMBEDDED, out))
+    sources = (pretrained.Source("pali", "a PaLI in embedded", ""),)
+    assert after.metadata == dataclasses.replace(before.metadata, sources=sources)
+    assert (out / "README.md").read_text() == (pretrained.EMBEDDED / "README.md").read_text()
+    assert after.config.mt5 == before.config.mt5
+    assert after.config.vit == dataclasses.replace(before.config.vit, image_size=96)
+    again = tmp_path / "again"
+    assert main(["convert", str(out), str(again), "--compute", "float32"]) == 0
+    capsys.readouterr()
+    last = pretrained.load_model(again)
+    assert last.metadata == after.metadata
+    assert last.config.mt5.dtype == "float32"
+
+
+def test_no_folder_of_this_machine_is_written_down(joined, tmp_path):
+    convert.write_pali(joined, tmp_path / "pali")
+    for name in ("config.json", "README.md"):
+        text = (tmp_path / "pali" / name).read_text()
+        assert "mt5/model.safetensors" in text
+        assert str(tmp_path.parent) not in text
+
+
+def test_pali_show_takes_a_model_in_shards(joined, tmp_path, capsys):
+    convert.write_pali(joined, tmp_path / "whole")
+    tensors = containers.open_folder(tmp_path / "whole")[0]
+    (tmp_path / "pali").mkdir()
+    containers.save(tmp_path / "pali", tensors, {"format": "pali"}, limit=100_000)
+    for name in ("config.json", "spiece.model"):
+        shutil.copyfile(tmp_path / "whole" / name, tmp_path / "pali" / name)
+    assert main(["show", "--model", str(tmp_path / "pali")]) == 0
+    assert "in bfloat16" in capsys.readouterr().out
+    (shard, *_) = sorted((tmp_path / "pali").glob("model-*.safetensors"))
+    shard.unlink()
+    assert main(["show", "--model", str(tmp_path / "pali")]) == 2
+    assert shard.name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--image-size", "0"], "--image-size is 0; give one side from 1 to 10,000"),
+        (["--image-size", "1000000"], "--image-size is 1000000"),
+        (["--image-size", "9" * 5000], "--image-size is 9999999999999999"),
+        (["--image-size", "22"], "image_size 22 is not a multiple of patch_size 4"),
+        (["--tokenizer", ""], "a path is empty"),
+        (["--push-to-hub", "bad name"], "bad name"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_made(
+    arguments, message, sources, tmp_path, capsys
+):
+    names = [str(sources / name) for name in ("siglip", "mt5")]
+    assert main(["convert", *names, str(tmp_path / "pali"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

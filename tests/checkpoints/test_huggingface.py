@@ -6,16 +6,21 @@ Tolerance in float32: 1e-4 for a stack of layers, absolute and relative alike.
 """
 
 import dataclasses
+import functools
 import json
+import re
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import transformers
 
-from pali.checkpoints import huggingface, huggingface_t5, huggingface_vit, merge
+from pali.checkpoints import components, huggingface, huggingface_t5, huggingface_vit, merge
+from pali.config import PixelConfig
 from pali.models.mt5 import MT5
 from pali.models.vit import ViT
 from tests.checkpoints import foreign
@@ -176,16 +181,10 @@ def assert_same(found, expected):
 def test_the_preprocessing_beside_a_vision_folder_is_taken_over(tmp_path):
     foreign.vision("siglip-vision").save_pretrained(tmp_path)
     assert huggingface.read(tmp_path).config.pixels.resample == "bicubic"
-    said = {
-        "resample": 2,
-        "do_center_crop": True,
-        "image_mean": [0.1, 0.2, 0.3],
-        "image_std": [1, 2, 3],
-    }
+    said = {"resample": 2, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
     pixels = huggingface.read(tmp_path).config.pixels
-    assert (pixels.resample, pixels.fit) == ("bilinear", "crop")
-    assert (pixels.mean, pixels.std) == ((0.1, 0.2, 0.3), (1, 2, 3))
+    assert pixels == PixelConfig("bilinear", "squash", (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
 
 
 # What is no such folder.
@@ -200,7 +199,7 @@ def change_config(folder, **changes):
     ("changes", "message"),
     [
         ({"feed_forward_proj": "relu"}, "its MLP is 'relu', as in T5 v1.0"),
-        ({"layer_norm_epsilon": 1e-5}, "layer_norm_epsilon 1e-05; every T5 has 1e-6"),
+        ({"layer_norm_epsilon": 1e-5}, "layer_norm_epsilon 1e-05; every T5 has 1e-06"),
         (
             {"model_type": "llama"},
             "model_type 'llama', which is neither half of a PaLI; known: mt5",
@@ -224,13 +223,110 @@ def test_a_config_of_something_else_is_refused(changes, message, tmp_path):
         )
 
 
-def test_a_t5_with_a_tied_head_is_refused(tmp_path):
-    fields = foreign.LANGUAGE | {"feed_forward_proj": "relu"}
-    transformers.T5ForConditionalGeneration(transformers.T5Config(**fields)).save_pretrained(
-        tmp_path
-    )
-    with pytest.raises(ValueError, match="'relu', and its output head is tied to the embedding"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"feed_forward_proj": "relu"}, "its MLP is 'relu', as in T5 v1.0"),
+        ({}, r"no output head \(lm_head.weight\): it is tied to the embedding"),
+    ],
+)
+def test_a_t5_with_a_tied_head_is_refused(changes, message, tmp_path):
+    config = transformers.T5Config(**foreign.LANGUAGE | changes)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
         huggingface.read(tmp_path)
+
+
+@pytest.mark.parametrize("said", [{"tie_word_embeddings": True}, {"scale_decoder_outputs": True}])
+def test_a_t5_whose_logits_are_scaled_is_refused(said, tmp_path):
+    foreign.language("t5").save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    fields = json.loads(path.read_text())
+    del fields["scale_decoder_outputs"]
+    path.write_text(json.dumps(fields | said))
+    with pytest.raises(ValueError, match="scales what its output head reads"):
+        huggingface.read(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_the_embedding_may_go_by_another_of_its_names(kind, tmp_path):
+    model = foreign.language("mt5")
+    state = {n: t.clone() for n, t in model.state_dict().items() if "embed_tokens" not in n}
+    state[f"{kind}.embed_tokens.weight"] = state.pop("shared.weight")
+    model.config.save_pretrained(tmp_path)
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    found = huggingface.read(tmp_path).tensors["token_embedder/embedding"].read()
+    np.testing.assert_array_equal(found, model.shared.weight.detach())
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_name_of_ours_in_their_file_stands_in_for_nothing(keep, tmp_path):
+    model = foreign.language("mt5")
+    name = "encoder.final_layer_norm.weight"
+    state = {n: t.clone() for n, t in model.state_dict().items() if keep or n != name}
+    state["encoder/encoder_norm/scale"] = torch.full((24,), 7.0)
+    model.config.save_pretrained(tmp_path)
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    tensors = huggingface.read(tmp_path).tensors
+    assert "encoder/encoder_norm/scale of the file" in tensors
+    assert ("encoder/encoder_norm/scale" in tensors) == keep
+    if keep:
+        found = tensors["encoder/encoder_norm/scale"].read()
+        np.testing.assert_array_equal(found, model.encoder.final_layer_norm.weight.detach())
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("mt5", {"vocab_size": "320"}),
+        ("mt5", {"num_layers": None}),
+        ("mt5", {"d_kv": 5.0}),
+        ("mt5", {"num_heads": [3]}),
+        ("mt5", {"num_layers": 10**7}),
+        ("mt5", {"vocab_size": 10**12}),
+        ("mt5", {"num_heads": 0}),
+        ("mt5", {"eos_token_id": 2}),
+        ("mt5", {"is_encoder_decoder": False}),
+        ("siglip-vision", {"image_size": "20"}),
+        ("siglip-vision", {"image_size": {"height": 20}}),
+        ("siglip-vision", {"image_size": [20, 20, 20]}),
+        ("siglip-vision", {"patch_size": 0}),
+        ("siglip-vision", {"patch_size": [4, 4]}),
+        ("siglip-vision", {"hidden_act": ["gelu"]}),
+        ("siglip-vision", {"layer_norm_eps": "1e-6"}),
+        ("siglip-vision", {"num_attention_heads": 5}),
+        ("siglip-vision", {"num_channels": 1}),
+        ("siglip2-vision", {"num_patches": 26}),
+        ("siglip2-vision", {"num_patches": -1}),
+        ("vit", {"qkv_bias": "false"}),
+        ("vit", {"pooler_act": "relu"}),
+        ("siglip", {"vision_config": "large"}),
+    ],
+)
+def test_fields_of_no_use_are_named_with_their_file(kind, changes, folders_of, tmp_path):
+    shutil.copytree(folders_of(kind), tmp_path / "model")
+    change_config(tmp_path / "model", **changes)
+    (name,) = changes
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "model"))) as error:
+        components.open_source(tmp_path / "model")
+    assert type(error.value) is ValueError
+    said = str(error.value)
+    ours = {"num_layers": "encoder_layers", "num_attention_heads": "num_heads"}
+    assert name in said or ours[name] in said
+
+
+@pytest.fixture(scope="module")
+def folders_of(tmp_path_factory):
+    """A folder of each kind, written once."""
+
+    @functools.cache
+    def folder(kind):
+        path = tmp_path_factory.mktemp(kind)
+        model = foreign.vision(kind) if kind in foreign.VISIONS else foreign.language(kind)
+        model.save_pretrained(path)
+        return path
+
+    return folder
 
 
 def test_heads_that_do_not_divide_are_named_with_the_array(tmp_path):
