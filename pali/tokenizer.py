@@ -178,6 +178,11 @@ def with_sentinels(serialized: bytes, count: int, origin: str = "the tokenizer")
     return serialized + b"".join(b"\n" + bytes([len(body)]) + body for body in bodies)
 
 
+def piece_count(serialized: bytes, origin: str = "the tokenizer") -> int:
+    """Pieces of a SentencePiece model, whatever else it is; ValueError if it is none."""
+    return _processor(serialized, origin).get_piece_size()
+
+
 def _processor(serialized: bytes, origin: str) -> sentencepiece.SentencePieceProcessor:
     processor = sentencepiece.SentencePieceProcessor()
     try:

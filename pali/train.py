@@ -185,14 +185,15 @@ def initial_params(config: Config) -> Params:
 
 
 def _with_tokenizer(config: Config, workdir: Path) -> Config:
-    """The config with the tokenizer that lies beside `init.language`, if that is to be taken.
+    """The config with the tokenizer of `init.language`: the one named, or that lies beside it.
 
-    It is put into the workdir, its sentinels inside, where data workers find it.
+    It is checked against the embedding, and put into the workdir, its sentinels inside, where data
+    workers find it.
     """
-    if config.tokenizer is not None or config.init.language is None:
+    if config.init.language is None:
         return config
     component = components.open_source(config.init.language)
-    content = components.vocabulary(component, None, config.model.mt5.vocab_size)
+    content = components.vocabulary(component, config.tokenizer, config.model.mt5.vocab_size)
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / pretrained.TOKENIZER
     path.write_bytes(content)

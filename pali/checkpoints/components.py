@@ -20,10 +20,11 @@ import numpy as np
 
 from pali.checkpoints import big_vision, huggingface, merge, positions, pretrained, t5x
 from pali.checkpoints.hub import locate
-from pali.checkpoints.pretrained import Metadata, Source
+from pali.checkpoints.huggingface_t5 import SENTINELS
+from pali.checkpoints.pretrained import TOKENIZER, Metadata, Source
 from pali.checkpoints.weights import Component, Tensor, listed, not_found
 from pali.config import PaLIConfig
-from pali.tokenizer import Tokenizer, with_sentinels
+from pali.tokenizer import Tokenizer, piece_count, with_sentinels
 
 VOCABULARY_STEP = 128
 """Embeddings have more rows than a vocabulary has ids, up to a multiple of this."""
@@ -73,7 +74,9 @@ def _open(path: Path) -> Component:
     if huggingface.is_folder(path):
         return huggingface.read(path)
     if t5x.is_folder(path):
-        return t5x.read(path)
+        component = t5x.read(path)
+        beside = (folder / TOKENIZER for folder in (path, path.parent))
+        return replace(component, tokenizer=next((p for p in beside if p.is_file()), None))
     inside = listed(p.name for p in path.iterdir()) if path.is_dir() else "a file"
     raise ValueError(
         f"{path} is of no format that pali knows. It reads a model folder of pali, a folder of "
@@ -107,6 +110,7 @@ def join(
     components: Sequence[Component],
     *,
     image_size: int | tuple[int, int] | None = None,
+    class_token_visual: bool = False,
     tokenizer: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Joined:
@@ -116,6 +120,7 @@ def join(
       components: of which exactly one has a ViT and exactly one an mT5.
       image_size: of the pictures, where it is to be another than the ViT's; positions are
         resampled.
+      class_token_visual: make the class token of a ViT that has one the first visual token.
       tokenizer: a SentencePiece model, where none lies beside the language half.
       seed: of what is random.
 
@@ -129,7 +134,9 @@ def join(
     for component in dict.fromkeys([vision, language]):
         part = "" if component.part == "pali" else f"{component.part}/"
         tensors |= {part + name: tensor for name, tensor in component.tensors.items()}
-    if image_size is not None:
+    if class_token_visual:
+        config = replace(config, vit=replace(config.vit, class_token_visual=True))
+    if image_size not in (None, config.vit.image_size):
         before = config.vit.grid
         config = replace(config, vit=replace(config.vit, image_size=image_size, cut_rest=False))
         tensors = positions.on_grid(tensors, config.vit.grid, before)
@@ -201,7 +208,14 @@ def vocabulary(language: Component, tokenizer: str | os.PathLike[str] | None, ro
         )
     if not path.is_file():
         raise FileNotFoundError(f"there is no tokenizer {path}")
-    content = with_sentinels(path.read_bytes(), language.sentinels, str(path))
+    content = path.read_bytes()
+    counts = {language.sentinels, *SENTINELS.values()}
+    for count in sorted(counts, key=lambda count: count != language.sentinels):
+        # A checkpoint of T5X does not say how many were appended: what fits the embedding.
+        filled = with_sentinels(content, count, str(path))
+        if 0 <= rows - piece_count(filled) < VOCABULARY_STEP:
+            content = filled
+            break
     pieces = Tokenizer.from_bytes(content, str(path)).vocab_size
     if not 0 <= rows - pieces < VOCABULARY_STEP:
         raise ValueError(

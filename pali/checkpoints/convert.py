@@ -102,13 +102,16 @@ def write_t5x(
     dtype: Dtype = "float32",
     progress: Progress = ignore,
 ) -> tuple[str, ...]:
-    """A T5X legacy checkpoint, `checkpoint_0` in `dest`; arguments and errors as `write_pali`.
+    """A T5X legacy checkpoint, `checkpoint_0` in `dest`, the tokenizer beside it.
+
+    Arguments and errors as `write_pali`.
 
     Returns:
       Nothing: it has a place for all.
     """
     with folders.made(dest) as folder:
         t5x.write(folder, joined.config, _tensors(joined, "", dtype, progress))
+        (folder / pretrained.TOKENIZER).write_bytes(joined.tokenizer)
     return ()
 
 

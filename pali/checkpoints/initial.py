@@ -34,6 +34,7 @@ round."""
 FREE = (
     "image_size",
     "cut_rest",
+    "class_token_visual",
     "pool",
     "pre_logits",
     "num_classes",

@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pixels of the pictures; positions are resampled (default: the ViT's own)",
     )
     parser.add_argument(
+        "--class-token-visual",
+        action="store_true",
+        help="let the class token of a ViT that has one (ViT, CLIP) be a visual token, too",
+    )
+    parser.add_argument(
         "--tokenizer",
         metavar="FILE",
         help="a SentencePiece model (default: the one beside the mT5)",
@@ -81,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         joined = components.join(
             [components.open_source(source) for source in arguments.sources],
             image_size=size,
+            class_token_visual=arguments.class_token_visual,
             tokenizer=arguments.tokenizer,
         )
         with _progress(joined) as progress:

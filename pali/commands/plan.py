@@ -66,7 +66,7 @@ def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) ->
         raise CommandError(f"--memory is {arguments.memory:g}; give the GiB of one device")
     size = read_image_size(arguments.image_size)
     try:
-        if size is not None:
+        if size not in (None, config.vit.image_size):
             vit = dataclasses.replace(config.vit, image_size=size, cut_rest=False)
             config = dataclasses.replace(config, vit=vit)
         plans = {
@@ -112,7 +112,9 @@ def footnote() -> str:
 
     return (
         "Inference is greedy, its parameters in bfloat16. Training updates all but the ViT, in "
-        "float32, by Adafactor without momentum; remat computes the layers again. Activations "
+        "float32, by Adafactor without momentum; remat computes the layers again. (So far `pali "
+        "train` knows one device, whole logits, and AdamW, which keeps two numbers for each that "
+        "is trained, or Muon.) Activations "
         f"and cache are within {ERROR:.0%} of what XLA plans for small models in float32 on a "
         f"CPU, which needs up to {BFLOAT16_ON_CPU:g} times as much in bfloat16; GPUs and TPUs were "
         "not measured. How a mesh divides them is assumed: XLA, left to divide small models by "

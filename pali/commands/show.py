@@ -58,8 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and not os.path.lexists(arguments.model):
         try:
             return _show_preset(arguments, *presets.find(arguments.model))
-        except ValueError as error:  # It may still be a repository.
+        except ValueError as error:
             unknown = str(error)
+            if presets.looks_like_one(arguments.model):
+                raise CommandError(unknown) from None  # Else it may still be a repository.
     try:
         folder = folder if arguments.model is None else locate(arguments.model)
         if unknown and not folder.exists():
@@ -154,13 +156,15 @@ def _published(counts: dict[str, int]) -> Any:
 
 def _visual_tokens(vit: ViTConfig) -> str:
     sides = [side for side in PIXELS if side % vit.patch_size == 0]
+    no = [str(side) for side in PIXELS if side % vit.patch_size and side != vit.image_size]
     if isinstance(vit.image_size, int):
         sides = sorted({*sides, vit.image_size})
     found = []
     for side in sides:
         at = vit if side == vit.image_size else dataclasses.replace(vit, image_size=side)
         found.append(f"{at.num_visual_tokens:,} at {side}")
-    return f"{', '.join(found)} pixels"
+    rest = f"; {' and '.join(no)} are no multiples of patch {vit.patch_size}" if no else ""
+    return f"{', '.join(found)} pixels{rest}"
 
 
 def parameters(flat: dict[str, Any]) -> dict[str, int]:

@@ -103,6 +103,13 @@ def find(name: str) -> tuple[str, PaLIConfig | ViTConfig | MT5Config]:
     return spelled, VITS.get(spelled) or LANGUAGE_MODELS[spelled]
 
 
+def looks_like_one(name: str) -> bool:
+    """Whether a name that is no preset is spelled as one: "siglip-so400m/14", "vit-22/14"."""
+    heads = {other.split("/")[0] for other in [*PALIS, *VITS, *LANGUAGE_MODELS]}
+    head = name.split("/")[0].casefold()
+    return "+" in name or bool(difflib.get_close_matches(head, heads, n=1, cutoff=0.8))
+
+
 def halves(name: str) -> list[str]:
     """The names of ViT and language model that a PaLI is made of; of half a PaLI its own."""
     spelled = find(name)[0]

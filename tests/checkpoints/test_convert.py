@@ -348,3 +348,30 @@ def test_bad_options_are_refused_before_anything_is_made(
     assert main(["convert", *names, str(tmp_path / "pali"), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_class_token_is_a_visual_token_when_asked(sources, tmp_path):
+    foreign.vision("clip-vision").save_pretrained(tmp_path / "clip")
+    given = [components.open_source(p) for p in (tmp_path / "clip", sources / "mt5")]
+    plain, asked = (components.join(given, class_token_visual=flag) for flag in (False, True))
+    assert (plain.config.vit.num_visual_tokens, asked.config.vit.num_visual_tokens) == (25, 26)
+    with pytest.raises(ValueError, match="class_token_visual needs class_token=True"):
+        components.join(
+            [components.open_source(sources / n) for n in ("siglip", "mt5")],
+            class_token_visual=True,
+        )
+
+
+def test_a_t5x_checkpoint_brings_its_tokenizer_and_finds_its_sentinels(sources, tmp_path):
+    """umT5's tokenizer has no sentinels inside; how many there are, the embedding tells."""
+    foreign.vision("siglip").save_pretrained(tmp_path / "siglip")
+    foreign.language("umt5", vocab_size=640).save_pretrained(tmp_path / "umt5")
+    foreign.tokenizer(tmp_path / "bare.model", pieces=300, sentinels=0)
+    given = [components.open_source(tmp_path / name) for name in ("siglip", "umt5")]
+    joined = components.join(given, tokenizer=tmp_path / "bare.model")
+    convert.write_t5x(joined, tmp_path / "t5x")
+    again = components.open_source(tmp_path / "t5x" / "checkpoint_0")
+    assert components.join([again]).tokenizer == joined.tokenizer
+    bare = dataclasses.replace(again, tokenizer=tmp_path / "bare.model")
+    assert components.join([bare]).tokenizer == joined.tokenizer
+    assert joined.tokenizer.count(b"<extra_id_") == 300
