@@ -65,7 +65,7 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
 
     objectives_by_name = {"classify": objectives.classify, "generate": objectives.generate}
     objective = objectives_by_name[config.objective](config)
-    params = initial_params(config)
+    params, sources = start_from(config)
     trained, frozen = optim.partition(params, config.optim.freeze)
     update = optim.optimizer(config.optim, config.steps)
     rate = optim.schedule(config.optim, config.steps)
@@ -124,10 +124,12 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
         notes=config.notes,
         prompts=data.prompts,
         prompt_length=config.data.inputs_length,
+        sources=sources,
     )
     params = optim.join(state["params"], frozen)
     params.pop(AUXILIARY, None)
-    pretrained.save_model(folder, config.model, params, data.tokenizer, metadata)
+    card = pretrained.stub_card("Trained", sources) if sources else None
+    pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
     _report(f"the model is in {folder}; try: pali caption PICTURE --model {folder}")
     return folder
 
@@ -157,9 +159,10 @@ def train_step(
     return {"step": state["step"] + 1, "params": params, "opt_state": opt_state}, sums
 
 
-def initial_params(config: Config) -> Params:
-    """Random parameters by `config.seed`, but for those that `config.init` has."""
+def start_from(config: Config) -> tuple[Params, tuple[pretrained.Source, ...]]:
+    """Random parameters by the seed, but for those that `config.init` has; and what that is."""
     model, init = config.model, config.init
+    sources: dict[pretrained.Source, None] = {}
     tensors: dict[str, Tensor] = {}
     halves = {"vit": init.vision, "mt5": init.language}
     takes = [
@@ -171,6 +174,7 @@ def initial_params(config: Config) -> Params:
     for source, take in takes:
         taken = take()
         tensors |= taken.tensors
+        sources |= dict.fromkeys(taken.sources)
         _report(f"{taken.count:,} parameters come from {source}")
         if taken.resampled:
             there, here = (f"{rows} x {columns}" for rows, columns in taken.resampled)
@@ -181,7 +185,7 @@ def initial_params(config: Config) -> Params:
     params = initial.initial_params(model, config.seed, tensors)
     if config.objective == "classify":
         params = {"vit": params["vit"]}
-    return params | objectives.auxiliary_params(config)
+    return params | objectives.auxiliary_params(config), tuple(sources)
 
 
 def _with_tokenizer(config: Config, workdir: Path) -> Config:

@@ -35,6 +35,11 @@ from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
 from pali.data.records import write_records
 from pali.data.sources import DemoPictures, DemoTexts
 
+
+def initial_params(config):
+    return train.start_from(config)[0]
+
+
 TOKENIZER = str(pretrained.EMBEDDED / pretrained.TOKENIZER)
 MODEL = PaLIConfig(
     vit=ViTConfig(16, 2, 32, 2, 12, 24, pool="map", num_classes=343, dropout=0.1, scan=False),
@@ -160,7 +165,7 @@ def test_killed_between_checkpoints_it_repeats_the_lost_steps_bit_for_bit(config
 
 
 def test_the_frozen_vit_is_bit_identical_and_the_rest_moved(config, whole):
-    before = merge.flatten(merge.unstack_layers(train.initial_params(config)))
+    before = merge.flatten(merge.unstack_layers(initial_params(config)))
     after = merge.flatten(state_of(whole))
     moved = {name for name, leaf in after.items() if np.any(leaf != before[name])}
     assert {"projection/kernel", "mt5/decoder/layers_0/mlp/wo/kernel"} <= moved
@@ -177,7 +182,7 @@ def test_the_gradient_of_a_step_has_no_frozen_part(config, tmp_path):
     from pali import objectives, optim
     from pali.data.inputs import Inputs
 
-    params = train.initial_params(config)
+    params = initial_params(config)
     trained, frozen = optim.partition(params, config.optim.freeze)
     objective = objectives.generate(config)
     with Inputs(config, tmp_path, params) as data:
@@ -267,7 +272,7 @@ def test_a_run_with_everything_beside_goes_on_where_it_stopped(
 def test_what_is_learned_beside_the_model_is_trained_and_not_exported(
     everything, trained_on_everything
 ):
-    before = merge.flatten(merge.unstack_layers(train.initial_params(everything)))
+    before = merge.flatten(merge.unstack_layers(initial_params(everything)))
     after = merge.flatten(state_of(trained_on_everything))
     assert after.keys() == before.keys()
     for name in ("auxiliary/temperature", "vit/head/kernel", "projection/kernel"):
@@ -283,10 +288,10 @@ def test_what_was_learned_beside_a_model_is_not_taken_over(
     everything, config, trained_on_everything
 ):
     source = (str(trained_on_everything),)
-    taken = train.initial_params(dataclasses.replace(everything, init=InitConfig(models=source)))
-    equal_trees(taken["auxiliary"], train.initial_params(everything)["auxiliary"])
+    taken = initial_params(dataclasses.replace(everything, init=InitConfig(models=source)))
+    equal_trees(taken["auxiliary"], initial_params(everything)["auxiliary"])
     equal_trees(vit_of(taken), vit_of(state_of(trained_on_everything)))
-    assert "auxiliary" not in train.initial_params(
+    assert "auxiliary" not in initial_params(
         dataclasses.replace(config, init=InitConfig(models=source))
     )
 
@@ -363,7 +368,7 @@ def test_exact_is_what_greedy_decoding_would_write(config, tmp_path):
     from pali.models.pali import PaLI
 
     config = dataclasses.replace(config, optim=OptimConfig(learning_rate=1e-2, warmup_steps=5))
-    params = train.initial_params(config)
+    params = initial_params(config)
     with Inputs(config, tmp_path, params) as data:
         parts = jax.device_put(next(data.train(0)))
     (batch,) = parts

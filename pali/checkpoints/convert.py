@@ -116,19 +116,14 @@ def write_t5x(
 
 
 def card(joined: Joined) -> str:
-    """The beginning of a model card: what the model is made of, and under which licences."""
-    parts = {"vit": "Vision", "mt5": "Language", "pali": "Model"}
-    lines = [
-        f"- **{parts[s.part]}**: {s.origin}; licence: {s.licence or 'not stated there'}"
-        for s in joined.sources
-    ]
+    """The beginning of a model card."""
     note = ""
     if joined.fresh:
         note = (
             "\nIts projection from visual tokens to text embeddings is random: it writes nothing "
             "sensible before it is trained.\n"
         )
-    return "# A PaLI\n\nConverted by pali from:\n\n" + "\n".join(lines) + "\n" + note
+    return pretrained.stub_card("Converted", joined.sources, note)
 
 
 def _tensors(joined: Joined, prefix: str, dtype: Dtype, progress: Progress) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pali.checkpoints import components, merge, positions, pretrained
+from pali.checkpoints.pretrained import Source
 from pali.checkpoints.store import FOLDER, CheckpointStore
 from pali.checkpoints.weights import Component, Tensor
 from pali.config import MT5Config, PaLIConfig, ViTConfig, from_json
@@ -67,6 +68,8 @@ class Taken(NamedTuple):
     """By name with separate layers, from the whole model's top: `vit/…`."""
     resampled: tuple[tuple[int, int], tuple[int, int]] | None
     """Rows and columns of the ViT's patches in the source and in the model, where they differ."""
+    sources: tuple[Source, ...] = ()
+    """What it is, and under which licence, where it says so."""
 
     @property
     def count(self) -> int:
@@ -105,7 +108,7 @@ def take_half(source: str | os.PathLike, part: str, config: PaLIConfig) -> Taken
         tensors, resampled = _on_grid(tensors, theirs, config)
     wanted = {n: x for n, x in expected.items() if n in tensors or not n.startswith(HEADS)}
     merge.check_shapes(tensors, wanted, component.origin)
-    return Taken(tensors, resampled)
+    return Taken(tensors, resampled, (Source(component.part, component.public, component.licence),))
 
 
 def take_model(source: str | os.PathLike, config: PaLIConfig) -> Taken:
@@ -118,12 +121,12 @@ def take_model(source: str | os.PathLike, config: PaLIConfig) -> Taken:
       FileNotFoundError: `source` is neither a workdir with a checkpoint nor a model folder.
       MismatchError: it holds a path that the model lacks or has in another shape; lists every one.
     """
-    tensors, vit = _load(source)
+    tensors, vit, sources = _load(source)
     tensors, resampled = _on_grid(tensors, vit, config)
     expected = pretrained.expected_arrays(config)
     wanted = {name: leaf for name, leaf in expected.items() if name in tensors}
     merge.check_shapes(tensors, wanted, f"{os.fspath(source)}, named in init.models")
-    return Taken(tensors, resampled)
+    return Taken(tensors, resampled, sources)
 
 
 def initial_params(config: PaLIConfig, seed: int, tensors: Mapping[str, Tensor]) -> Params:
@@ -164,14 +167,15 @@ def _check_alike(theirs: ViTConfig | MT5Config, ours: Any, component: Component,
         )
 
 
-def _load(source: str | os.PathLike) -> tuple[dict[str, Tensor], ViTConfig]:
+def _load(source: str | os.PathLike) -> tuple[dict[str, Tensor], ViTConfig, tuple[Source, ...]]:
     if (Path(source) / FOLDER).is_dir():
         with CheckpointStore(source, read_only=True) as store:
             params, note = store.restore_params()
         flat = merge.flatten(params)
         vit = from_json(ViTConfig, json.dumps(note["config"]["model"]["vit"]))
         auxiliary = f"{AUXILIARY}/"
-        return {n: Tensor.of(a) for n, a in flat.items() if not n.startswith(auxiliary)}, vit
+        return {n: Tensor.of(a) for n, a in flat.items() if not n.startswith(auxiliary)}, vit, ()
     model = pretrained.open_model(Path(source))
     assert isinstance(model.config, PaLIConfig)
-    return dict(model.tensors), model.config.vit
+    metadata, _ = pretrained.about(Path(source))
+    return dict(model.tensors), model.config.vit, metadata.sources

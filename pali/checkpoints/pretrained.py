@@ -20,6 +20,7 @@ import functools
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -186,6 +187,16 @@ def about(folder: Path) -> tuple[Metadata, str]:
     card = folder / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return _read_config(folder / CONFIG)[1], text
+
+
+def stub_card(how: str, sources: Iterable[Source], note: str = "") -> str:
+    """The beginning of a model card: what a model is made of, and under which licences."""
+    parts = {"vit": "Vision", "mt5": "Language", "pali": "Model"}
+    lines = [
+        f"- **{parts[s.part]}**: {s.origin}; licence: {s.licence or 'not stated there'}"
+        for s in sources
+    ]
+    return f"# A PaLI\n\n{how} by pali from:\n\n" + "\n".join(lines) + "\n" + note
 
 
 def _open(folder: Path) -> tuple[dict[str, Tensor], PaLIConfig, Metadata]:

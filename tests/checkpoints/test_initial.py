@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from pali import train
-from pali.checkpoints import components, initial, merge
+from pali.checkpoints import components, initial, merge, pretrained
 from pali.config import Config, DataConfig, InitConfig, PaLIConfig
 from tests.checkpoints import foreign
+
+
+def initial_params(config):
+    return train.start_from(config)[0]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def config(sources):
 
 
 def test_all_but_the_projection_comes_from_the_sources(config, sources, capsys):
-    found = merge.flatten(merge.unstack_layers(train.initial_params(config)))
+    found = merge.flatten(merge.unstack_layers(initial_params(config)))
     said = capsys.readouterr().err
     for part, name in (("vit", "siglip"), ("mt5", "mt5")):
         component = components.open_source(sources / name)
@@ -40,7 +44,7 @@ def test_all_but_the_projection_comes_from_the_sources(config, sources, capsys):
         count = sum(tensor.size for tensor in component.tensors.values())
         assert f"{count:,} parameters come from {sources / name}" in said
     assert found.keys() == {"projection/kernel", "projection/bias"}
-    other = train.initial_params(dataclasses.replace(config, seed=1))
+    other = initial_params(dataclasses.replace(config, seed=1))
     assert (other["projection"]["kernel"] != found["projection/kernel"]).all()
 
 
@@ -58,10 +62,10 @@ def test_what_is_taken_over_is_never_drawn_at_random(config):
 def test_layers_and_heads_that_a_source_lacks_are_random(config, sources):
     vit = dataclasses.replace(config.model.vit, pool="none")
     without = dataclasses.replace(config, model=dataclasses.replace(config.model, vit=vit))
-    assert not any("MAPHead_0" in n for n in merge.flatten(train.initial_params(without)))
+    assert not any("MAPHead_0" in n for n in merge.flatten(initial_params(without)))
     vit = dataclasses.replace(config.model.vit, num_classes=7)
     more = dataclasses.replace(config, model=dataclasses.replace(config.model, vit=vit))
-    assert train.initial_params(more)["vit"]["head"]["kernel"].shape == (24, 7)
+    assert initial_params(more)["vit"]["head"]["kernel"].shape == (24, 7)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +81,13 @@ def test_weights_of_a_model_that_computes_otherwise_are_refused(part, changes, m
     own = dataclasses.replace(getattr(config.model, part), **changes)
     other = dataclasses.replace(config.model, **{part: own})
     with pytest.raises(ValueError, match=message):
-        train.initial_params(dataclasses.replace(config, model=other))
+        initial_params(dataclasses.replace(config, model=other))
 
 
 def test_halves_are_not_exchanged(config, sources):
     init = InitConfig(vision=str(sources / "mt5"))
     with pytest.raises(ValueError, match="init.vision is .*, which holds MT5ForConditionalGen"):
-        train.initial_params(dataclasses.replace(config, init=init))
+        initial_params(dataclasses.replace(config, init=init))
 
 
 def test_a_run_from_an_mt5_reads_with_the_tokenizer_beside_it(config, sources, tmp_path):
@@ -91,3 +95,21 @@ def test_a_run_from_an_mt5_reads_with_the_tokenizer_beside_it(config, sources, t
     assert taken.tokenizer == str(tmp_path / "run" / "spiece.model")
     expected = (sources / "mt5" / "spiece.model").read_bytes()
     assert (tmp_path / "run" / "spiece.model").read_bytes() == expected
+
+
+def test_what_a_run_began_with_is_told(config):
+    _, sources = train.start_from(config)
+    assert [(source.part, source.origin) for source in sources] == [
+        ("vit", "SiglipModel in siglip/model.safetensors"),
+        ("mt5", "MT5ForConditionalGeneration in mt5/model.safetensors"),
+    ]
+    card = pretrained.stub_card("Trained", sources)
+    assert "Trained by pali from:" in card
+    assert "**Vision**: SiglipModel in siglip/model.safetensors; licence: not stated" in card
+
+
+def test_a_tokenizer_that_is_named_must_fit_as_well(config, tmp_path):
+    other = foreign.tokenizer(tmp_path / "other.model", pieces=150)
+    named = dataclasses.replace(config, tokenizer=str(other))
+    with pytest.raises(ValueError, match="150 pieces, sentinels counted, and the embedding"):
+        train._with_tokenizer(named, tmp_path)

@@ -19,6 +19,11 @@ from pali.config import Config, DataConfig, InitConfig, MT5Config, PaLIConfig, V
 from pali.models.vit import ViT
 from pali.tokenizer import Tokenizer
 
+
+def initial_params(config):
+    return train.start_from(config)[0]
+
+
 VIT = ViTConfig(width=8, depth=1, mlp_dim=16, num_heads=2, patch_size=6, image_size=24)
 
 
@@ -110,7 +115,7 @@ def larger(config, **changes):
 
 def test_a_larger_model_takes_over_a_smaller_ones_positions_and_says_so(small, capsys):
     folder, config, saved = small
-    params = train.initial_params(
+    params = initial_params(
         Config(larger(config), DataConfig("m"), init=InitConfig(models=(str(folder),)))
     )
     before, after = merge.flatten(saved), merge.flatten(params)
@@ -150,9 +155,7 @@ def test_a_workdir_tells_its_grid(tmp_path, small):
 
 def test_positions_of_the_same_grid_are_taken_over_in_silence(small, capsys):
     folder, config, saved = small
-    params = train.initial_params(
-        Config(config, DataConfig("m"), init=InitConfig(models=(str(folder),)))
-    )
+    params = initial_params(Config(config, DataConfig("m"), init=InitConfig(models=(str(folder),))))
     np.testing.assert_array_equal(params["vit"]["pos_embedding"], saved["vit"]["pos_embedding"])
     assert "resampled" not in capsys.readouterr().err
 
