@@ -16,12 +16,10 @@ tanh approximation of GELU, an epsilon of 1e-6, pixels from -1 to 1.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -47,19 +45,20 @@ _NUMBERED_THROUGH = {
     "MlpBlock_3": "MlpBlock_0",
 }
 
+_UNKNOWN = np.dtype("V2")
+"""What NumPy writes for bfloat16, which it does not know."""
+
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
 
-def read(file: str | os.PathLike, image_size: int | tuple[int, int] | None = None) -> Component:
+def read(file: str | os.PathLike) -> Component:
     """Looks at a ViT in a file of big_vision or vit_jax; arrays are read when they are asked for.
 
     Args:
       file: path of the .npz file.
-      image_size: side, or height and width, of the pictures that the positions are for; needed
-        where those are no square grid.
 
     Returns:
       The ViT: with `pool="map"` or `"token"` where the file has such a head, and with classes if
@@ -68,23 +67,29 @@ def read(file: str | os.PathLike, image_size: int | tuple[int, int] | None = Non
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is damaged, holds pickled objects or no ViT that pali knows, or its positions
-        are no grid of patches.
+      ValueError: it is damaged, holds pickled objects, several ViTs or none that pali knows, or
+        its positions are no square grid of patches.
     """
     path = Path(file)
     members = _members(path)
-    place = next((p for p in _PLACES if f"{p}embedding/kernel" in members), None)
-    if place is None:
+    places = [place for place in _PLACES if f"{place}embedding/kernel" in members]
+    if not places:
         raise ValueError(
             f"{path} holds no ViT that pali knows: there is no embedding/kernel in it, at the top "
             f"or below {', '.join(p for p in _PLACES if p)}. It holds {weights.listed(members)}. "
             "Give the .npz of a ViT of big_vision or vit_jax; pali has no hybrids with a ResNet."
         )
+    if len(places) > 1:
+        raise ValueError(
+            f"{path} holds several ViTs, at {' and '.join(p or 'the top' for p in places)}, and "
+            "which of them is meant cannot be known: save the arrays of one into a file."
+        )
+    place = places[0]
     found = {n.removeprefix(place): n for n in members if n.startswith(place)}
     found = {name: n for name, n in found.items() if name.split("/")[0] in _PARTS}
-    renamed = {_rename(name): members[n] for name, n in found.items()}
-    tensors = weights.separate_layers(renamed, axis=0)
-    config = _config(path, tensors, image_size)
+    renamed = ((_rename(name), members[n]) for name, n in found.items())
+    tensors = weights.separate_layers(weights.by_name(renamed, f"{path}"), 0, f"{path}")
+    config = _config(path, tensors)
     if config.pool == "none":
         heads = [n for name, n in found.items() if name.startswith(("pre_logits/", "head/"))]
         for n in heads:
@@ -104,9 +109,7 @@ def _rename(name: str) -> str:
     return "/".join([first, *rest])
 
 
-def _config(
-    path: Path, tensors: Mapping[str, Tensor], image_size: int | tuple[int, int] | None
-) -> ViTConfig:
+def _config(path: Path, tensors: Mapping[str, Tensor]) -> ViTConfig:
     """What names and shapes tell."""
 
     def shape(name: str, rank: int) -> tuple[int, ...]:
@@ -115,9 +118,10 @@ def _config(
                 f"{path} holds no ViT that pali knows: it lacks {name}. It holds "
                 f"{weights.listed(tensors)}."
             )
-        if len(tensors[name].shape) != rank:
-            raise ValueError(f"{path}: {name} has shape {tensors[name].shape}, not {rank} axes.")
-        return tensors[name].shape
+        found = tensors[name].shape
+        if len(found) != rank or 0 in found:
+            raise ValueError(f"{path}: {name} has shape {found}, not {rank} axes with numbers.")
+        return found
 
     patch, other, channels, width = shape("embedding/kernel", 4)
     if patch != other or channels != 3:
@@ -125,47 +129,50 @@ def _config(
             f"{path}: its patches are {patch} x {other} pixels of {channels} channels; pali reads "
             "square patches of 3."
         )
-    count = shape("pos_embedding", 3)[1]
+    one, count, wide = shape("pos_embedding", 3)
+    if (one, wide) != (1, width):
+        raise ValueError(
+            f"{path}: pos_embedding has shape {(one, count, wide)}, not (1, positions, {width})."
+        )
+    if "cls" in tensors and tensors["cls"].shape != (1, 1, width):
+        raise ValueError(f"{path}: cls has shape {tensors['cls'].shape}, not (1, 1, {width}).")
     block = "Transformer/encoderblock_0"
     numbers = {m[1] for n in tensors if (m := re.match(r"Transformer/encoderblock_(\d+)/", n))}
     parts = {name.split("/")[0] for name in tensors}
     classifies = "cls" in parts and parts & {"head", "pre_logits"}
     pool = "map" if "MAPHead_0" in parts else "token" if classifies else "none"
     with_head = pool != "none" and "head" in parts
-    return ViTConfig(
-        width=width,
-        depth=len(numbers),
-        mlp_dim=shape(f"{block}/MlpBlock_0/Dense_0/kernel", 2)[1],
-        num_heads=shape(f"{block}/MultiHeadDotProductAttention_0/query/kernel", 3)[1],
-        patch_size=patch,
-        image_size=_image_size(path, count, patch, "cls" in parts, image_size),
-        class_token="cls" in parts,
-        pool=pool,
-        pre_logits=pool != "none" and "pre_logits" in parts,
-        num_classes=shape("head/kernel", 2)[1] if with_head else 0,
-    )
+    mlp_dim = shape(f"{block}/MlpBlock_0/Dense_0/kernel", 2)[1]
+    num_heads = shape(f"{block}/MultiHeadDotProductAttention_0/query/kernel", 3)[1]
+    image_size = _image_size(path, count, patch, "cls" in parts)
+    num_classes = shape("head/kernel", 2)[1] if with_head else 0
+    try:
+        return ViTConfig(
+            width=width,
+            depth=len(numbers),
+            mlp_dim=mlp_dim,
+            num_heads=num_heads,
+            patch_size=patch,
+            image_size=image_size,
+            class_token="cls" in parts,
+            pool=pool,
+            pre_logits=pool != "none" and "pre_logits" in parts,
+            num_classes=num_classes,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} holds no ViT that pali knows: {error}") from error
 
 
-def _image_size(
-    path: Path, count: int, patch: int, class_token: bool, asked: int | tuple[int, int] | None
-) -> int | tuple[int, int]:
+def _image_size(path: Path, count: int, patch: int, class_token: bool) -> int:
     """Of the pictures that `count` positions are for, one of them perhaps the class token's."""
-    possible = [count, count - 1] if class_token else [count]
-    if asked is None:
-        for patches in possible:
-            if patches and math.isqrt(patches) ** 2 == patches:
-                return math.isqrt(patches) * patch
-        raise ValueError(
-            f"{path}: its {count} positions are no square grid of patches. Say the height and "
-            f"width of its pictures with image_size; patches have {patch} pixels."
-        )
-    height, width = (asked, asked) if isinstance(asked, int) else asked
-    if (height // patch) * (width // patch) not in possible or height % patch or width % patch:
-        raise ValueError(
-            f"{path}: image_size {asked} makes {height / patch:g} x {width / patch:g} patches of "
-            f"{patch} pixels; the file has {count} positions. Give the size that they are for."
-        )
-    return asked
+    for patches in (count, count - 1) if class_token else (count,):
+        if patches and math.isqrt(patches) ** 2 == patches:
+            return math.isqrt(patches) * patch
+    raise ValueError(
+        f"{path}: its {count} positions are no square grid of patches, and nothing in the file "
+        "says how many rows and columns they are. pali reads square ones: bring pos_embedding to a "
+        "square grid first, as pali.checkpoints.positions.resample does, and save it in its place."
+    )
 
 
 def _without_class_position(tensors: Mapping[str, Tensor], patches: int) -> dict[str, Tensor]:
@@ -194,28 +201,38 @@ def _members(path: Path) -> dict[str, Tensor]:
             f"{path} is {what}, not the .npz archive that big_vision writes, or it is damaged. "
             "Give the .npz file; if it is one, copy or download it again."
         )
-    tensors = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
-            with _damage(path, member), archive.open(member) as stream:
-                version = np.lib.format.read_magic(stream)
-                shape, _, dtype = _HEADERS.get(version, _HEADERS[2, 0])(stream)
-            if dtype.hasobject:
-                raise ValueError(
-                    f"{path}: {member} holds pickled Python objects, which can run any code when "
-                    "they are read; pali does not. Save it again as plain arrays."
-                )
-            stored = functools.partial(_array, path, member)
-            if dtype == np.dtype("V2"):  # NumPy's name for what it does not know
-                dtype = np.dtype(ml_dtypes.bfloat16)
-            tensors[member.removesuffix(".npy")] = Tensor(shape, dtype, stored)
-    return tensors
+    with _damage(path, "its list of arrays"):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        opened = ((info.filename, _member(path, archive, info)) for info in archive.infolist())
+        return weights.by_name(((n.removesuffix(".npy"), t) for n, t in opened), f"{path}")
 
 
-def _array(path: Path, member: str) -> np.ndarray:
-    with _damage(path, member), zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-        array = np.lib.format.read_array(stream, allow_pickle=False)
-    return array.view(ml_dtypes.bfloat16) if array.dtype == np.dtype("V2") else array
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Tensor:
+    """An array of the archive, of which the header is read."""
+    name = info.filename
+    with _damage(path, name), archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        shape, _, dtype = _HEADERS.get(version, _HEADERS[2, 0])(stream)
+        held = info.file_size - stream.tell()
+    if dtype.hasobject:
+        raise ValueError(
+            f"{path}: {name} holds pickled Python objects, which can run any code when "
+            "they are read; pali does not. Save it again as plain arrays."
+        )
+    if (stated := math.prod(shape) * dtype.itemsize) != held:
+        raise ValueError(
+            f"{path} is damaged: {name} has {held:,} bytes, and {stated:,} by its header. Copy or "
+            "download it again."
+        )
+
+    def read() -> np.ndarray:
+        with _damage(path, name), zipfile.ZipFile(path) as again, again.open(name) as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+        return array.view(ml_dtypes.bfloat16) if array.dtype == _UNKNOWN else array
+
+    dtype = np.dtype(ml_dtypes.bfloat16) if dtype == _UNKNOWN else dtype
+    return Tensor.stored(shape, dtype, read, f"{name} in {path}")
 
 
 @contextlib.contextmanager
@@ -223,7 +240,12 @@ def _damage(path: Path, member: str) -> Iterator[None]:
     """Says which file and array it was that could not be read."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except RuntimeError as error:  # zipfile says so, or NotImplementedError, which is one
+        raise ValueError(
+            f"{path}: {member} is encrypted, or packed as NumPy does not ({error}). Save it again "
+            "with numpy.savez."
+        ) from error
+    except Exception as error:  # whatever zipfile, its decompressors and NumPy meet
         raise ValueError(
             f"{path} is damaged: {member} cannot be read ({error}). Copy or download it again."
         ) from error

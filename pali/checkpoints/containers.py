@@ -4,7 +4,8 @@
 
     model.safetensors                       mapped; an array is copied when it is read
     model.safetensors.index.json            the same in shards
-    pytorch_model.bin, and its index        torch's weights-only reader, mapped: needs torch
+    pytorch_model.bin, and its index        torch's weights-only reader, mapped but for files from
+                                            before torch 1.6: needs torch
     flax_model.msgpack                      read whole: the format has no index
 
 Nothing is ever unpickled without restrictions. A folder that holds several of these is read from
@@ -13,36 +14,44 @@ the first. Written are safetensors alone.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import ml_dtypes
-import msgpack
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from pali.checkpoints.weights import Tensor, listed
+from pali.checkpoints.folders import cause
+from pali.checkpoints.weights import Tensor, by_name, listed
 
 SAFETENSORS, TORCH, FLAX = "model.safetensors", "pytorch_model.bin", "flax_model.msgpack"
 
 SHARD_BYTES = 5 * 10**9
 """What Hugging Face cuts at, too."""
 
-_TYPES = {
+_TYPES: dict[str, Any] = {
     "F64": np.float64,
     "F32": np.float32,
     "F16": np.float16,
     "BF16": ml_dtypes.bfloat16,
-    "I64": np.int64,
-    "I32": np.int32,
-    "I16": np.int16,
-    "I8": np.int8,
-    "U8": np.uint8,
+    "F8_E4M3": ml_dtypes.float8_e4m3fn,
+    "F8_E5M2": ml_dtypes.float8_e5m2,
+    "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz,
+    "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
+    "F8_E8M0": ml_dtypes.float8_e8m0fnu,
+    **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
     "BOOL": np.bool_,
+    "C64": np.complex64,
 }
+"""The types of safetensors; not all are those of weights (see `Tensor.stored`)."""
 
 
 def open_folder(folder: Path) -> tuple[dict[str, Tensor], str]:
@@ -84,7 +93,7 @@ def open_safetensors(path: Path) -> dict[str, Tensor]:
                     "convert it to bfloat16 or float32 first"
                 )
             read = _safetensors_reader(file, name)
-            tensors[name] = Tensor(tuple(part.get_shape()), np.dtype(dtype), read)
+            tensors[name] = Tensor.stored(part.get_shape(), dtype, read, f"{name} in {path}")
     except safetensors.SafetensorError as error:
         raise _damaged(path, error) from error
     return tensors
@@ -99,32 +108,24 @@ def open_torch(path: Path) -> dict[str, Tensor]:
             f"{path} is a torch checkpoint, which only torch reads safely: pip install "
             "'open-pali[hf]'. Where the same model has a model.safetensors, that needs nothing."
         ) from None
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty, it has 0 bytes. Copy or download it again.")
+    mapped = zipfile.is_zipfile(path)  # Torch before 1.6 wrote another format, of one pickle.
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # Whatever zip, pickle and torch meet in a damaged file.
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"{path} cannot be read by torch's weights-only reader ({reason}). It is damaged, or "
-            "holds more than arrays, which pali does not run: save the state_dict alone, best as "
-            "model.safetensors."
-        ) from error
+        raise ValueError(f"{path} {_why_not_torch(path, error)}") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(hasattr(v, "numpy") for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
         raise ValueError(f"{path} holds no state_dict, a dict of name and tensor; save that alone")
-    return {
-        name: Tensor(
-            tuple(value.shape),
-            np.dtype(_TYPES_OF_TORCH.get(str(value.dtype).removeprefix("torch."), np.float32)),
-            _torch_reader(value),
-        )
-        for name, value in state.items()
-    }
+    return {name: _torch_tensor(name, value, path) for name, value in state.items()}
 
 
-_TYPES_OF_TORCH = {
-    "bfloat16": ml_dtypes.bfloat16,
-    **{name: np.dtype(name) for name in ("float64", "float32", "float16", "int64", "int32")},
-    "bool": np.bool_,
+_TYPES_OF_TORCH: dict[str, Any] = {
+    **{np.dtype(dtype).name: dtype for dtype in _TYPES.values()},
+    "complex128": np.complex128,
 }
 
 
@@ -138,19 +139,10 @@ def open_flax(path: Path) -> dict[str, Tensor]:
 
     try:
         tree = serialization.msgpack_restore(path.read_bytes())
-        flat = dict(_flatten(tree))
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+        flat = list(_flatten(tree))
+    except Exception as error:  # Whatever msgpack, flax and NumPy make of other bytes.
         raise _damaged(path, error) from error
-    tensors = {}
-    for name, array in flat.items():
-        *folders, leaf = name.split("/")
-        name = ".".join([*folders, {"kernel": "weight", "scale": "weight"}.get(leaf, leaf)])
-        if leaf == "embedding":
-            name = ".".join([*folders, "weight"])
-        if leaf == "kernel":
-            array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
-        tensors[name] = Tensor(array.shape, array.dtype, _constant(array))
-    return tensors
+    return by_name((_renamed_flax(name, array, path) for name, array in flat), str(path))
 
 
 def save(
@@ -164,6 +156,9 @@ def save(
     Only the arrays of one shard are in memory at a time; one of more than `limit` bytes is a shard
     of its own. Each file is written under another name first, so that what is there already stays
     whole until it is replaced.
+
+    Raises:
+      OSError: a file cannot be written, the disk being full perhaps; nothing is left of that one.
     """
     shards: list[dict[str, Tensor]] = [{}]
     room = limit
@@ -177,64 +172,137 @@ def save(
     stem, suffix = SAFETENSORS.split(".")
     names = [f"{stem}-{i:05}-of-{count:05}.{suffix}" for i in range(1, count + 1)]
     for name, shard in zip(names if count > 1 else [SAFETENSORS], shards, strict=True):
-        unfinished = folder / f"{name}.part"
-        unfinished.touch()
-        mode = unfinished.stat().st_mode  # safetensors would leave the file to its owner alone
         arrays = {n: np.ascontiguousarray(tensor.read()) for n, tensor in shard.items()}
-        safetensors.numpy.save_file(arrays, unfinished, metadata=dict(metadata))
+        with _written(folder / name) as unfinished:
+            safetensors.numpy.save_file(arrays, unfinished, metadata=dict(metadata))
         del arrays
-        unfinished.chmod(mode)
-        unfinished.replace(folder / name)
     if count > 1:
         size = sum(tensor.nbytes for tensor in tensors.values())
         places = {n: name for name, shard in zip(names, shards, strict=True) for n in shard}
         index = {"metadata": {"total_size": size}, "weight_map": places}
-        (folder / f"{SAFETENSORS}.index.json").write_text(json.dumps(index, indent=2) + "\n")
+        with _written(folder / f"{SAFETENSORS}.index.json") as unfinished:
+            unfinished.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """A file to write into, which becomes `path` at the end of the block, or is removed."""
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # safetensors would leave the file to its owner alone
+        yield unfinished
+        unfinished.chmod(mode)
+        unfinished.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise OSError(f"{path} cannot be written: {cause(error)}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _open_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
-    try:
-        places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(index, error) from error
+    places = _places(index)
     names = sorted(set(places.values()))
-    missing = [name for name in names if not (index.parent / name).is_file()]
+    missing = [name for name in names if not os.path.isfile(index.parent / name)]
     if missing:
         raise FileNotFoundError(
-            f"{index} names {len(names)} shards, and {', '.join(missing)} "
+            f"{index} names {len(names)} shards, and {listed(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not beside it: download the rest."
         )
     shards = {name: read(index.parent / name) for name in names}
-    tensors = {}
     for name, place in places.items():
         if name not in shards[place]:
             raise ValueError(
                 f"{index} says that {name} is in {place}, and it is not: the two are of different "
                 "downloads. Get all files of one revision."
             )
-        tensors[name] = shards[place][name]
     extra = sorted(n for shard in shards.values() for n in shard if n not in places)
     if extra:
         raise ValueError(
             f"the shards beside {index} hold {len(extra)} arrays that it does not name, first "
             f"{extra[0]}: the two are of different downloads. Get all files of one revision."
         )
-    return tensors
+    found = ((name, tensor) for shard in shards.values() for name, tensor in shard.items())
+    return by_name(found, f"what {index} puts together")
+
+
+def _places(index: Path) -> dict[str, str]:
+    """The shard of each array, by its name."""
+    try:
+        said = json.loads(index.read_text(encoding="utf-8"))
+        places = said.get("weight_map") if isinstance(said, dict) else None
+        if not isinstance(places, dict) or not all(isinstance(v, str) for v in places.values()):
+            raise ValueError("it has no weight_map, an object of arrays and their files")
+    except (ValueError, RecursionError) as error:
+        raise _damaged(index, error) from error
+    for name in places.values():
+        # A path of Windows knows the separators of all systems.
+        if name in ("", "..") or PureWindowsPath(name).name != name:
+            raise ValueError(
+                f"{index} names a shard {name!r}. Shards lie beside their index, and pali opens no "
+                "file elsewhere: get all files of one revision into one folder."
+            )
+    return places
 
 
 def _safetensors_reader(file: Any, name: str) -> Callable[[], np.ndarray]:
     return lambda: file.get_tensor(name)
 
 
+def _torch_tensor(name: str, value: Any, path: Path) -> Tensor:
+    kind = str(value.dtype).removeprefix("torch.")
+    dtype = _TYPES_OF_TORCH.get(kind)
+    if value.is_nested or value.is_meta:
+        dtype, kind = None, "nested" if value.is_nested else "meta, without numbers"
+    elif str(value.layout) != "torch.strided":
+        dtype, kind = None, str(value.layout).removeprefix("torch.")
+    if dtype is None:
+        raise ValueError(
+            f"{name} in {path} is a tensor of type {kind}, which pali does not read: save the "
+            "state_dict in float32 or bfloat16, dense, and as it was before it was quantised."
+        )
+    return Tensor.stored(value.shape, dtype, _torch_reader(value), f"{name} in {path}")
+
+
+def _why_not_torch(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        if not any(file.read(512)):
+            return "begins with nothing but zeros: a download broke off. Copy or download it again."
+    with contextlib.suppress(tarfile.TarError, ValueError, OSError), tarfile.open(path, "r:"):
+        return (
+            "is a tar archive, as torch wrote before 0.1.11, or a package of several files. That "
+            "format can run any code when it is read: unpack it, or save the state_dict again "
+            "with a newer torch, best as model.safetensors."
+        )
+    reason = " ".join(str(error).split("WeightsUnpickler error:")[-1].split())[:200]
+    return (
+        f"cannot be read by torch's weights-only reader ({reason or type(error).__name__}). It is "
+        "damaged, or holds more than arrays, which pali does not run: save the state_dict alone, "
+        "best as model.safetensors."
+    )
+
+
 def _torch_reader(value: Any) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
         import torch
 
+        plain = value.detach().resolve_conj().resolve_neg()
         if value.dtype == torch.bfloat16:  # NumPy knows it by its bits only.
-            return value.detach().view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-        return value.detach().numpy()
+            return plain.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+        return plain.numpy()
 
     return read
+
+
+def _renamed_flax(name: str, array: np.ndarray, path: Path) -> tuple[str, Tensor]:
+    *folders, leaf = name.split("/")
+    what = f"{name} in {path}"
+    if leaf == "kernel":
+        array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+    if leaf in ("kernel", "scale", "embedding"):
+        leaf = "weight"
+    tensor = Tensor.stored(array.shape, array.dtype, _constant(array), what)
+    return ".".join([*folders, leaf]), tensor
 
 
 def _constant(array: np.ndarray) -> Callable[[], np.ndarray]:

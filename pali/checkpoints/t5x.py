@@ -14,6 +14,7 @@ How the arrays lie in files is in t5x_files.py. Optimizer slots are left alone.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -33,6 +34,9 @@ _EMBEDDING = "token_embedder/embedding"
 _END = f"/{_EMBEDDING}"
 _LANGUAGE = ("token_embedder", "encoder", "decoder")
 _SLOTS = {"state", "param_states", "opt_state"}
+
+_MOST = 2**31
+"""No axis of a matrix is as long; JAX counts in 32 bits."""
 
 
 def read(folder: str | os.PathLike) -> Component:
@@ -60,14 +64,13 @@ def read(folder: str | os.PathLike) -> Component:
             name = whole_name.removeprefix(target)
             (language if name.split("/")[0] in _LANGUAGE else others)[name] = open_it
     _check_architecture(folder, language)
-    tensors = _as_pali({name: open_it() for name, open_it in language.items()})
+    tensors = _as_pali(folder, {name: open_it() for name, open_it in language.items()})
     config, origin = _config(folder, tensors), f"T5X checkpoint {folder}"
     if not (folder / CONFIG).is_file():
         return Component(config, tensors, origin, unused=tuple(sorted(others)))
     whole = {f"mt5/{name}": tensor for name, tensor in tensors.items()}
     whole |= {name: open_it() for name, open_it in others.items()}
-    config = from_json(PaLIConfig, (folder / CONFIG).read_text(encoding="utf-8"))
-    return Component(config, whole, origin)
+    return Component(_whole_config(folder / CONFIG), whole, origin)
 
 
 def write(
@@ -96,6 +99,7 @@ def write(
     Raises:
       FileExistsError: there is one already.
       MismatchError: `tensors` are not those of `config`; nothing is written.
+      OSError: a file cannot be written, the disk being full perhaps; nothing is left.
     """
     final = Path(os.path.abspath(folder)) / f"checkpoint_{step}"
     merge.check_shapes(tensors, pretrained.expected_arrays(config))
@@ -148,14 +152,14 @@ def _check_architecture(folder: Path, names: Collection[str]) -> None:
         )
 
 
-def _as_pali(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _as_pali(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Layers separate, attention kernels as matrices."""
     pairs = ((re.sub(r"^(encoder|decoder)/\1/", r"\1/layers/", n), t) for n, t in tensors.items())
-    named = dict(pairs)
-    width = named[_EMBEDDING].shape[-1]
+    named = weights.by_name(pairs, f"{folder}")
+    _, width = _matrix(folder, named, _EMBEDDING)
     scales = [t.shape for n, t in named.items() if n.endswith("/layers/pre_mlp_layer_norm/scale")]
-    axis = 0 if scales and all(shape[0] != width for shape in scales) else 1
-    separate = weights.separate_layers(named, axis)
+    axis = 0 if scales and all(shape[:1] != (width,) for shape in scales) else 1
+    separate = weights.separate_layers(named, axis, f"{folder}")
     return {name: _as_matrix(name, tensor) for name, tensor in separate.items()}
 
 
@@ -175,15 +179,29 @@ def _with_heads(config: MT5Config, name: str, array: np.ndarray) -> np.ndarray:
     return array.reshape(*heads, -1) if match[1] == "out" else array.reshape(-1, *heads)
 
 
+def _matrix(folder: Path, tensors: Mapping[str, Tensor], name: str) -> tuple[int, int]:
+    """Rows and columns of what has to be a matrix."""
+    shape = tensors[name].shape if name in tensors else None
+    if shape is None or len(shape) != 2 or not all(0 < size < _MOST for size in shape):
+        found = "not there" if shape is None else shape
+        raise ValueError(f"{folder} is no mT5: {name} is {found}; a matrix is expected.")
+    rows, columns = shape
+    return rows, columns
+
+
+def _whole_config(path: Path) -> PaLIConfig:
+    try:
+        return from_json(PaLIConfig, path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged, it does not describe a PaLI ({error}). Copy or download it again; "
+            "without it the language half alone is read."
+        ) from error
+
+
 def _config(folder: Path, tensors: Mapping[str, Tensor]) -> MT5Config:
     """What names and shapes tell."""
-
-    def shape(name: str) -> tuple[int, int]:
-        if name not in tensors or len(tensors[name].shape) != 2:
-            found = tensors[name].shape if name in tensors else "not there"
-            raise ValueError(f"{folder} is no mT5: {name} is {found}; a matrix is expected.")
-        rows, columns = tensors[name].shape
-        return rows, columns
+    shape = functools.partial(_matrix, folder, tensors)
 
     def depth(stack: str) -> int:
         matches = (re.match(rf"{stack}/layers_(\d+)/", name) for name in tensors)
@@ -205,14 +223,18 @@ def _config(folder: Path, tensors: Mapping[str, Tensor]) -> MT5Config:
             f"{folder}: {table} has {heads} heads, which do not divide the {joined} columns of the "
             "attention kernels."
         )
-    return MT5Config(
-        vocab_size=vocabulary,
-        width=width,
-        mlp_dim=shape("encoder/layers_0/mlp/wi_0/kernel")[1],
-        num_heads=heads,
-        head_dim=joined // heads,
-        encoder_layers=depth("encoder"),
-        decoder_layers=depth("decoder"),
-        relative_buckets=buckets,
-        relative_bias="stack" if all(shared) else "layer",
-    )
+    _, mlp_dim = shape("encoder/layers_0/mlp/wi_0/kernel")
+    try:
+        return MT5Config(
+            vocab_size=vocabulary,
+            width=width,
+            mlp_dim=mlp_dim,
+            num_heads=heads,
+            head_dim=joined // heads,
+            encoder_layers=depth("encoder"),
+            decoder_layers=depth("decoder"),
+            relative_buckets=buckets,
+            relative_bias="stack" if all(shared) else "layer",
+        )
+    except ValueError as error:
+        raise ValueError(f"{folder} is no mT5 that pali knows: {error}") from error

@@ -20,7 +20,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,14 @@ import numpy as np
 import tensorstore
 
 from pali.checkpoints import weights
+from pali.checkpoints.folders import cause
 from pali.checkpoints.weights import Tensor
 
 INDEX = "checkpoint"
 """Name of the msgpack file of the older format."""
+
+_VERSIONS = (2, 3)
+"""Of the older format; before 3, bfloat16 was written as integers. T5X reads no others either."""
 
 _CHUNK_BYTES = 64 * 2**20
 
@@ -71,7 +75,11 @@ def is_checkpoint(folder: Path) -> bool:
 
 
 def store(folder: Path, name: str, array: np.ndarray) -> dict[str, Any]:
-    """Writes one array; returns the spec by which T5X finds it."""
+    """Writes one array; returns the spec by which T5X finds it.
+
+    Raises:
+      OSError: it cannot be written, the disk being full perhaps.
+    """
     row = max(1, math.prod(array.shape[1:])) * array.dtype.itemsize
     rows = min(max(1, _CHUNK_BYTES // row), array.shape[0])
     metadata = {
@@ -82,7 +90,10 @@ def store(folder: Path, name: str, array: np.ndarray) -> dict[str, Any]:
     path = f"{name.replace('/', '.')}/"
     spec = {"driver": "zarr", "dtype": array.dtype.name, "metadata": metadata}
     place = {"driver": "file", "path": f"{folder}/{path}"}
-    tensorstore.open({**spec, "kvstore": place}, create=True).result().write(array).result()
+    try:
+        tensorstore.open({**spec, "kvstore": place}, create=True).result().write(array).result()
+    except (ValueError, OSError) as error:  # TensorStore has no errors of its own.
+        raise OSError(f"{folder / path} cannot be written: {cause(error)}") from error
     return {**spec, "kvstore": {"driver": "file", "path": path}}
 
 
@@ -100,15 +111,27 @@ def _legacy(folder: Path) -> dict[str, Callable[[], Tensor]]:
             "the same model."
         )
     try:
-        tree = flax.serialization.msgpack_restore(content)
+        tree: Any = flax.serialization.msgpack_restore(content)
     except Exception as error:  # whatever msgpack and NumPy make of bytes that are something else
         raise ValueError(
             f"{folder / INDEX} is damaged or no file of T5X: it is not msgpack ({error}). "
             "Copy or download it again."
         ) from error
+    if not isinstance(tree, dict):
+        raise ValueError(
+            f"{folder / INDEX} is damaged or no file of T5X: it holds a {type(tree).__name__}, not "
+            "a tree. Copy or download it again."
+        )
+    version = tree.get("version", max(_VERSIONS))
+    if not isinstance(version, int | np.integer) or version not in _VERSIONS:
+        raise ValueError(
+            f"{folder / INDEX} is of version {version!r} of T5X's format; pali reads "
+            f"{' and '.join(map(str, _VERSIONS))}. Save it with a T5X that writes one of these."
+        )
+    leaves = weights.by_name(_leaves(tree), f"{folder / INDEX}")
     return {
         name: functools.partial(_leaf, folder, name, leaf)
-        for name, leaf in _leaves(tree)
+        for name, leaf in leaves.items()
         if leaf is not None  # slots of a parameter that was frozen
     }
 
@@ -116,19 +139,20 @@ def _legacy(folder: Path) -> dict[str, Callable[[], Tensor]]:
 def _leaves(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     if isinstance(tree, dict) and not tree.keys() >= {"driver", "kvstore"}:
         for key, value in tree.items():
-            yield from _leaves(value, (*above, key))
+            yield from _leaves(value, (*above, str(key)))
     else:
         yield "/".join(above), tree
 
 
 def _leaf(folder: Path, name: str, leaf: Any) -> Tensor:
+    index = folder / INDEX
     if isinstance(leaf, np.ndarray):
-        return _as_bfloat16(Tensor(leaf.shape, leaf.dtype, leaf.copy))
+        return _tensor(leaf.shape, leaf.dtype, leaf.copy, f"{name} in {index}")
     if not isinstance(leaf, dict) or leaf["driver"] != "zarr":
         kind = leaf["driver"] if isinstance(leaf, dict) else type(leaf).__name__
-        raise ValueError(f"{folder / INDEX}: {name} is a {kind}, neither array nor zarr.")
+        raise ValueError(f"{index}: {name} is a {kind}, neither array nor zarr.")
+    path, said = _noted(index, name, leaf)
     # Wherever it was written, a bucket perhaps: the arrays lie beside the file.
-    path = leaf["kvstore"].get("path") or leaf.get("path") or ""
     array = folder / path.rstrip("/").split("/")[-1]
     if not (array / ".zarray").is_file():
         raise FileNotFoundError(
@@ -136,13 +160,34 @@ def _leaf(folder: Path, name: str, leaf: Any) -> Tensor:
             "it: it was copied in part. Copy or download it again."
         )
     tensor = _zarr(f"{array}", {"driver": "file", "path": f"{os.path.abspath(array)}/"})
-    said = tuple(leaf.get("metadata", {}).get("shape", tensor.shape))
-    if said != tensor.shape:
-        raise ValueError(
-            f"{array} has shape {tensor.shape}, but the file `checkpoint` says {said}: they come "
-            "from different checkpoints. Copy or download the folder again."
-        )
+    found = {"shape": tensor.shape, "type": tensor.dtype.name}
+    for what, value in said.items():
+        if value != found[what]:
+            raise ValueError(
+                f"{array} has {what} {found[what]}, but the file `checkpoint` says {value}: they "
+                "come from different checkpoints. Copy or download the folder again."
+            )
     return tensor
+
+
+def _noted(index: Path, name: str, leaf: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What the index says of an array: the path, and where it is said the shape and the type."""
+    place, metadata = leaf["kvstore"], leaf.get("metadata", {})
+    if isinstance(place, dict) and isinstance(metadata, dict):
+        path = place.get("path") or leaf.get("path")
+        shape, dtype = metadata.get("shape", ()), leaf.get("dtype", "")
+        if (
+            isinstance(path, str)
+            and path.rstrip("/").split("/")[-1] not in ("", ".", "..")
+            and isinstance(shape, list | tuple)
+            and isinstance(dtype, str)
+        ):
+            said = {"shape": tuple(shape)} if "shape" in metadata else {}
+            return path, said | ({"type": _BFLOAT16.get(dtype, dtype)} if dtype else {})
+    raise ValueError(
+        f"{index} is damaged: of {name} it says {str(leaf)[:200]}, which is no place of an array. "
+        "Copy or download it again."
+    )
 
 
 def _orbax(folder: Path) -> dict[str, Callable[[], Tensor]]:
@@ -153,9 +198,9 @@ def _orbax(folder: Path) -> dict[str, Callable[[], Tensor]]:
         base = {"driver": "ocdbt", "base": base}
     with _damage(f"{state}"):
         keys = tensorstore.KvStore.open(base).result().list().result()
-    names = sorted(
-        key.decode().removesuffix("/.zarray") for key in keys if key.endswith(b"/.zarray")
-    )
+        names = sorted(
+            key.decode().removesuffix("/.zarray") for key in keys if key.endswith(b"/.zarray")
+        )
     return {
         name.replace(".", "/"): functools.partial(
             _zarr, f"{state}: {name}", {**base, "path": f"{base.get('path', '')}{name}/"}
@@ -172,18 +217,23 @@ def _zarr(where: str, kvstore: Mapping[str, Any]) -> Tensor:
 
     def read() -> np.ndarray:
         with _damage(where):
+            # Where there is no such memory, NumPy says so; TensorStore would end the process.
+            np.empty(store.shape, store.dtype.numpy_dtype)
             return np.asarray(store.read().result())
 
-    return _as_bfloat16(Tensor(tuple(store.shape), store.dtype.numpy_dtype, read))
+    return _tensor(store.shape, store.dtype.numpy_dtype, read, where)
 
 
-def _as_bfloat16(tensor: Tensor) -> Tensor:
-    """Before version 3, T5X wrote bfloat16 as the integers of the same bits."""
-    if tensor.dtype != np.uint16:
-        return tensor
-    as_stored = tensor.read
-    dtype = np.dtype(ml_dtypes.bfloat16)
-    return Tensor(tensor.shape, dtype, lambda: as_stored().view(dtype))
+_BFLOAT16 = {"uint16": "bfloat16"}
+"""Before version 3, T5X wrote bfloat16 as the integers of the same bits."""
+
+
+def _tensor(
+    shape: Sequence[int], dtype: np.dtype, read: Callable[[], np.ndarray], what: str
+) -> Tensor:
+    if dtype.name not in _BFLOAT16:
+        return Tensor.stored(shape, dtype, read, what)
+    return Tensor.stored(shape, ml_dtypes.bfloat16, lambda: read().view(ml_dtypes.bfloat16), what)
 
 
 @contextlib.contextmanager
@@ -191,7 +241,7 @@ def _damage(where: str) -> Iterator[None]:
     """Says which array it was that TensorStore could not read."""
     try:
         yield
-    except (ValueError, OSError, NotImplementedError) as error:
+    except Exception as error:  # TensorStore's are NumPy's, the system's and Python's own.
         reason = " ".join(str(error).split("[tensorstore_spec")[0].split())
         raise ValueError(
             f"{where} cannot be read, it is damaged or was copied in part ({reason}). Copy or "

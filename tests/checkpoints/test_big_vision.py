@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ViTs of big_vision and vit_jax, in files that NumPy alone wrote."""
 
+import io
+import re
 import zipfile
 from typing import Any
 
@@ -10,12 +12,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pali.checkpoints import big_vision, merge
+from pali.checkpoints import big_vision, merge, positions
 from pali.config import ViTConfig
 from pali.models.vit import ViT
 
 # Every size is another number.
 D, N, M, PATCH, DEPTH, CLASSES = 6, 2, 10, 4, 3, 5
+ATTENTION = "MultiHeadDotProductAttention_0"
 CONFIG = ViTConfig(D, DEPTH, M, N, PATCH, image_size=12)
 
 
@@ -189,10 +192,10 @@ def test_files_of_vit_jax_are_read(tmp_path, place, pre_logits):
             "LayerNorm_2": block["LayerNorm_1"],
             "MlpBlock_3": block["MlpBlock_0"],
         }
-    positions = old.pop("pos_embedding")
-    old["Transformer"]["posembed_input"] = {"pos_embedding": positions}
+    places = old.pop("pos_embedding")
+    old["Transformer"]["posembed_input"] = {"pos_embedding": places}
     np.savez(tmp_path / "augreg.npz", **{place + name: a for name, a in flat(old).items()})
-    expected = vit | {"cls": vit["cls"] + positions[:, :1], "pos_embedding": positions[:, 1:]}
+    expected = vit | {"cls": vit["cls"] + places[:, :1], "pos_embedding": places[:, 1:]}
     component = big_vision.read(tmp_path / "augreg.npz")
     assert_holds(component, expected, with_(TOKEN, pre_logits=pre_logits))
     assert component.unused == ()
@@ -213,28 +216,26 @@ def test_a_class_token_without_a_position_is_left_as_it_is(tmp_path):
     assert_holds(big_vision.read(save(tmp_path / "vit.npz", {"params": vit})), vit, TOKEN)
 
 
-def test_pictures_that_are_no_square_must_be_told(tmp_path):
+@pytest.mark.parametrize("class_token", [False, True])
+def test_positions_that_are_no_square_are_refused(tmp_path, class_token):
     draw = Drawer()
-    vit = draw.vit(positions=8)
+    vit = draw.vit(positions=8) | ({"cls": draw(1, 1, D)} if class_token else {})
     path = save(tmp_path / "wide.npz", {"params": vit})
-    with pytest.raises(ValueError, match="its 8 positions are no square grid.*image_size.*4 pixel"):
+    with pytest.raises(ValueError, match=r"its 8 positions are no square .*s.resample does"):
         big_vision.read(path)
-    wide = with_(CONFIG, image_size=(8, 16))
-    assert_holds(big_vision.read(path, image_size=(8, 16)), vit, wide)
-    for wrong, grid in ((12, "3 x 3"), ((8, 18), "2 x 4.5")):
-        with pytest.raises(ValueError, match=f"makes {grid} patches of 4 pixels; the file has 8"):
-            big_vision.read(path, image_size=wrong)
 
 
-def test_a_wide_picture_with_a_class_token(tmp_path):
+def test_as_that_message_says_a_square_can_be_made_of_them(tmp_path):
+    vit = Drawer().vit(positions=8)
+    vit["pos_embedding"] = positions.resample(vit["pos_embedding"], (3, 3), (2, 4))
+    assert_holds(big_vision.read(save(tmp_path / "vit.npz", {"params": vit})), vit, CONFIG)
+
+
+def test_a_square_grid_with_a_class_token(tmp_path):
     draw = Drawer()
-    vit = draw.vit(positions=9) | {"cls": draw(1, 1, D)}  # 3 x 3, or 2 x 4 and the class token
-    path = save(tmp_path / "wide.npz", {"params": vit})
+    vit = draw.vit(positions=9) | {"cls": draw(1, 1, D)}  # not 2 x 4 and the class token
+    path = save(tmp_path / "vit.npz", {"params": vit})
     assert_holds(big_vision.read(path), vit, with_(CONFIG, class_token=True))
-    positions = vit["pos_embedding"]
-    expected = vit | {"cls": vit["cls"] + positions[:, :1], "pos_embedding": positions[:, 1:]}
-    config = with_(CONFIG, class_token=True, image_size=(8, 16))
-    assert_holds(big_vision.read(path, image_size=(8, 16)), expected, config)
 
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path):
@@ -275,7 +276,7 @@ def test_what_is_no_vit_is_explained(tmp_path):
     with pytest.raises(ValueError, match="its patches are 4 x 2 pixels of 3 channels"):
         big_vision.read(save(tmp_path / "oblong.npz", {"params": vit}))
     vit["embedding"]["kernel"] = np.ones((48, D), np.float32)
-    with pytest.raises(ValueError, match=r"embedding/kernel has shape \(48, 6\), not 4 axes"):
+    with pytest.raises(ValueError, match=r"embedding/kernel has shape \(48, 6\), not 4 axes with"):
         big_vision.read(save(tmp_path / "flat.npz", {"params": vit}))
 
 
@@ -289,4 +290,163 @@ def test_what_is_no_archive_is_explained(tmp_path):
     path = save(tmp_path / "vit.npz", {"params": Drawer().vit()})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="not the .npz archive.*or it is damaged"):
+        big_vision.read(path)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("i1", "u1", "i2", "u2", "i4", "i8", "?", "c8", "V1", "V4", "U3", "S2", "M8[s]", "m8[s]"),
+        *([("x", "i1"), ("y", "i1")], [("x", "f4")]),
+    ],
+)
+def test_what_is_no_weight_is_harmless_until_it_is_read(tmp_path, dtype):
+    vit = Drawer().vit()
+    vit["embedding"]["bias"] = np.zeros(D, dtype)
+    tensors = big_vision.read(save(tmp_path / "vit.npz", {"params": vit})).tensors
+    stored = re.escape(f"params/embedding/bias.npy in {tmp_path / 'vit.npz'} is stored as")
+    with pytest.raises(ValueError, match=stored):
+        tensors["embedding/bias"].read()
+    tensors["embedding/kernel"].read()
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", "f8", "f2"])
+def test_other_floating_point_is_read(tmp_path, kind):
+    vit = Drawer().vit()
+    vit["embedding"]["bias"] = vit["embedding"]["bias"].astype(kind)
+    tensor = big_vision.read(save(tmp_path / "vit.npz", {"params": vit})).tensors["embedding/bias"]
+    np.testing.assert_array_equal(tensor.read(), vit["embedding"]["bias"])
+
+
+def test_two_vits_in_a_file_are_refused(tmp_path):
+    towers = Drawer().vit() | {"img": Drawer().vit()}
+    with pytest.raises(ValueError, match="holds several ViTs, at params/ and params/img/, and"):
+        big_vision.read(save(tmp_path / "vit.npz", {"params": towers}))
+
+
+@pytest.mark.parametrize("stack", [1, 0])
+def test_layers_that_are_there_twice_are_refused(tmp_path, stack):
+    vit = Drawer().vit()
+    parts = {**vit["Transformer"], **stacked(vit)["Transformer"]}
+    vit["Transformer"] = dict(list(parts.items())[:: 1 if stack else -1])
+    with pytest.raises(ValueError, match=r"holds both .*/encoderblock/.* and .*/encoderblock_0/"):
+        big_vision.read(save(tmp_path / "vit.npz", {"params": vit}))
+
+
+def test_modules_of_two_numberings_are_refused(tmp_path):
+    vit = Drawer().vit()
+    block = vit["Transformer"]["encoderblock_1"]
+    block["LayerNorm_2"] = block["LayerNorm_1"]
+    with pytest.raises(ValueError, match="two arrays that are both Transformer/encoderblock_1/Lay"):
+        big_vision.read(save(tmp_path / "vit.npz", {"params": vit}))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("cls", (), r"cls has shape \(\), not \(1, 1, 6\)"),
+        ("cls", (1,), r"cls has shape \(1,\), not \(1, 1, 6\)"),
+        ("cls", (D,), r"cls has shape \(6,\), not \(1, 1, 6\)"),
+        ("cls", (1, 1, 1), r"cls has shape \(1, 1, 1\), not \(1, 1, 6\)"),
+        ("pos_embedding", (2, 9, D), r"pos_embedding has shape \(2, 9, 6\), not \(1, pos"),
+        ("pos_embedding", (1, 9, 1), r"pos_embedding has shape \(1, 9, 1\), not \(1, pos"),
+        ("pos_embedding", (1, 0, D), r"pos_embedding has shape \(1, 0, 6\), not 3 axes with"),
+        ("embedding/kernel", (0, 0, 3, D), r"kernel has shape \(0, 0, 3, 6\), not 4 axes with"),
+        ("embedding/kernel", (D,), r"embedding/kernel has shape \(6,\), not 4 axes"),
+        ("Transformer/encoderblock_0/MlpBlock_0/Dense_0/kernel", (D,), r"\(6,\), not 2 axes"),
+        (f"Transformer/encoderblock_0/{ATTENTION}/query/kernel", (D,), r"\(6,\), not 3 axes"),
+        (f"Transformer/encoderblock_0/{ATTENTION}/query/kernel", (D, 0, 3), "not 3 axes with"),
+        (f"Transformer/encoderblock_0/{ATTENTION}/query/kernel", (D, 4, 3), "4 does not divide"),
+        ("head/kernel", (D,), r"head/kernel has shape \(6,\), not 2 axes"),
+        ("Transformer/encoderblock/MlpBlock_0/x", (), r"has shape \(\), which is no stack"),
+        ("Transformer/encoderblock/MlpBlock_0/x", (10_001,), r"\(10001,\), which is no stack"),
+    ],
+)
+def test_shapes_of_no_vit_are_refused(tmp_path, name, shape, message):
+    draw = Drawer()
+    vit = draw.vit(positions=10) | {"cls": draw(1, 1, D), "head": draw.head()}
+    arrays = flat(vit) | {name: np.ones(shape, np.float32)}
+    with pytest.raises(ValueError, match=rf"vit.npz.*{message}"):
+        big_vision.read(save(tmp_path / "vit.npz", {"params": arrays}))
+
+
+# Archives that are damaged, or made to deceive.
+
+
+def member(array):
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def packed(path, changes, **settings):
+    """A ViT's archive in which some members are other bytes."""
+    arrays = {f"params/{name}.npy": member(a) for name, a in flat(Drawer().vit()).items()}
+    with zipfile.ZipFile(path, "w", **settings) as archive:
+        for name, content in [*(arrays | changes).items()]:
+            archive.writestr(name, content)
+    return path
+
+
+BIAS = "params/embedding/bias.npy"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\x93NUMPY", b"nothing", member(np.ones(D, np.float32))[:-1]),
+        member(np.ones(D, np.float32)) + b"more",
+        member(np.ones(D, np.float32)).replace(b"(6,)", b"(-6,"),
+        member(np.ones(D, np.float32)).replace(b"(6,), }          ", b"(1000000000000,)}"),
+        member(np.ones(D, np.float32)).replace(b"'<f4'", b"'<x4'"),
+        member(np.ones(D, np.float32)).replace(b"{", b"["),
+    ],
+)
+def test_a_damaged_array_is_named(tmp_path, content):
+    path = packed(tmp_path / "vit.npz", {BIAS: content})
+    with pytest.raises(ValueError, match=rf"vit.npz is damaged: {BIAS} (cannot be read|has )"):
+        big_vision.read(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("again", [BIAS, BIAS.removesuffix(".npy")])
+def test_two_members_of_one_name_are_refused(tmp_path, again):
+    path = packed(tmp_path / "vit.npz", {})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(again, member(np.zeros(D, np.float32)))
+    with pytest.raises(ValueError, match="two arrays that are both params/embedding/bias,"):
+        big_vision.read(path)
+
+
+@pytest.mark.parametrize(("place", "value"), [("flag_bits", 1), ("compress_type", 97)])
+def test_what_numpy_never_packs_is_refused(tmp_path, place, value):
+    path = packed(tmp_path / "vit.npz", {})
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for found in re.finditer(signature, bytes(content)):
+            content[found.start() + offset + (2 if place == "compress_type" else 0)] = value
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"vit.npz: params/.*npy is encrypted, or packed as NumPy"):
+        big_vision.read(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_to_any_kind_of_packing_is_said(tmp_path, method):
+    path = packed(tmp_path / "vit.npz", {}, compression=method)
+    assert big_vision.read(path).config == CONFIG
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo(BIAS).header_offset + 30 + len(BIAS)
+    content = bytearray(path.read_bytes())
+    content[start : start + 30] = bytes(range(100, 130))
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"vit.npz is damaged: {BIAS} cannot be read"):
+        big_vision.read(path)
+
+
+def test_a_damaged_list_of_arrays_is_said(tmp_path):
+    path = packed(tmp_path / "vit.npz", {})
+    content = path.read_bytes()
+    at = content.rindex(b"PK\x01\x02")
+    path.write_bytes(content[:at] + b"XX" + content[at + 2 :])
+    with pytest.raises(ValueError, match="vit.npz is damaged: its list of arrays cannot be read"):
         big_vision.read(path)

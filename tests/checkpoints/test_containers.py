@@ -4,7 +4,9 @@
 
 import json
 import pickle
+import resource
 import shutil
+import tarfile
 from pathlib import Path
 
 import jax
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from flax import serialization
 
 from pali.checkpoints import containers, huggingface, merge
 from pali.checkpoints.weights import Tensor
@@ -192,8 +195,198 @@ def test_a_folder_without_weights_says_what_it_holds(tmp_path):
         containers.open_folder(tmp_path)
 
 
-def test_a_type_that_is_not_known_is_named(tmp_path):
-    tensor = torch.ones(2).to(torch.float8_e4m3fn)
-    safetensors.torch.save_file({"w": tensor}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="w in .* is of type F8_E4M3, which is not known here"):
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *(torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool),
+        *(torch.uint16, torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2),
+    ],
+)
+@pytest.mark.parametrize("kind", ["safetensors", "torch"])
+def test_what_is_no_weight_is_harmless_until_it_is_read(kind, dtype, tmp_path):
+    """Such as the numbers of positions in old files."""
+    state = {"ids": torch.ones(2).to(dtype), "w": torch.ones(2)}
+    if kind == "torch":
+        torch.save(state, tmp_path / "pytorch_model.bin")
+    else:
+        safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    found, _ = containers.open_folder(tmp_path)
+    np.testing.assert_array_equal(found["w"].read(), [1, 1])
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(ValueError, match=f"ids in .*model.* is stored as {name}, and a weight is"):
+        found["ids"].read()
+
+
+# An index that is damaged, or made to deceive.
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *('{"weight_map": ["a"]}', '{"weight_map": null}', '{"weight_map": "a"}', "{}", "[]"),
+        *('{"weight_map": 7}', '{"weight_map": {"a": 1}}', '{"weight_map": {"a": null}}'),
+        *('{"weight_map": {"a": ["b"]}}', "", "7", "\udcff", "[" * 100_000),
+    ],
+)
+def test_a_damaged_index_is_named(content, tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"index.json is damaged .*Copy or download it again"):
         containers.open_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["../evil.safetensors", "/evil.safetensors", "a/../../evil", "..", "", ".", "a\\b", "C:b"],
+)
+def test_no_file_elsewhere_is_opened(place, tmp_path):
+    save = safetensors.torch.save_file
+    save({"w": torch.ones(2)}, tmp_path / "evil.safetensors")
+    place = place.replace("/evil", str(tmp_path / "evil")) if place.startswith("/") else place
+    (tmp_path / "model").mkdir()
+    index = tmp_path / "model" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"w": place}}))
+    with pytest.raises(ValueError, match=r"names a shard '.*'. Shards lie beside their index"):
+        containers.open_folder(tmp_path / "model")
+
+
+def test_one_array_in_two_shards_is_refused(tmp_path):
+    for name, value in (("one", 1.0), ("two", 2.0)):
+        both = {"w": torch.full((2,), value), name: torch.ones(2)}
+        safetensors.torch.save_file(both, tmp_path / f"{name}.safetensors")
+    places = {"w": "one.safetensors", "one": "one.safetensors", "two": "two.safetensors"}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(ValueError, match=r"index.json puts together holds two arrays .* both w,"):
+        containers.open_folder(tmp_path)
+
+
+# Other tensors of torch, and its older formats.
+
+COMPLEX = torch.tensor([1 + 2j, 3 - 4j])
+
+
+STRANGE = {
+    "sparse_coo": lambda: torch.eye(3).to_sparse(),
+    "qint8": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    "meta, without numbers": lambda: torch.ones(3, device="meta"),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+    "complex32": lambda: torch.ones(2, dtype=torch.complex32),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # torch finds some of them strange, too
+@pytest.mark.parametrize("kind", STRANGE)
+def test_tensors_that_are_no_plain_arrays_are_refused(kind, tmp_path):
+    torch.save({"w": STRANGE[kind]()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=f"w in .*_model.bin is a tensor of type {kind}, which"):
+        containers.open_folder(tmp_path)
+
+
+def test_a_view_of_torch_is_read_as_what_it_shows(tmp_path):
+    negative = COMPLEX.conj().imag
+    assert negative.is_neg()
+    torch.save({"w": negative, "t": torch.ones(2, 3).T}, tmp_path / "pytorch_model.bin")
+    found, _ = containers.open_folder(tmp_path)
+    np.testing.assert_array_equal(found["w"].read(), [-2, 4])
+    assert found["t"].read().shape == (3, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_files_of_torch_before_zip_archives_are_read(dtype, tmp_path):
+    values = torch.arange(6, dtype=dtype).reshape(2, 3)
+    old = {"_use_new_zipfile_serialization": False}
+    torch.save({"w": values}, tmp_path / "pytorch_model.bin", **old)
+    found, _ = containers.open_folder(tmp_path)
+    np.testing.assert_array_equal(found["w"].read().astype(np.float32), values.float().numpy())
+
+
+def test_a_pickle_in_an_old_file_of_torch_is_not_run(tmp_path, capsys):
+    old = {"_use_new_zipfile_serialization": False}
+    torch.save({"w": torch.ones(2), "x": Evil()}, tmp_path / "pytorch_model.bin", **old)
+    with pytest.raises(ValueError, match="cannot be read by torch's weights-only reader") as error:
+        containers.open_folder(tmp_path)
+    assert "weights_only" not in str(error.value)  # torch's own advice is to run it
+    assert "must not be run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("keys", [{1: torch.ones(2)}, {"w": 1}, {None: None}, torch.ones(2), "w"])
+def test_what_is_no_state_dict_is_refused(keys, tmp_path):
+    torch.save(keys, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="holds no state_dict, a dict of name and tensor"):
+        containers.open_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is empty, it has 0 bytes"),
+        (bytes(5000), "begins with nothing but zeros"),
+        ("tar", "is a tar archive, as torch wrote before"),
+        (b"<html>not found</html>", "cannot be read by torch's weights-only reader"),
+    ],
+)
+def test_what_torch_never_wrote_is_said(content, message, tmp_path):
+    path = tmp_path / "pytorch_model.bin"
+    if content == "tar":
+        with tarfile.open(path, "w") as tar:
+            tar.add(__file__, "storages")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"pytorch_model.bin {message}"):
+        containers.open_folder(tmp_path)
+
+
+# Flax.
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"a": {"__msgpack_chunked_array__": True}},
+        {"a": {"__msgpack_chunked_array__": True, "shape": {"0": 2}, "chunks": {}}},
+        *({"a": 1}, {"a": None}, {"a": {"b": "c"}}, {"a": np.float32(1)}, 7, []),
+    ],
+)
+def test_what_is_no_tree_of_arrays_is_damaged(tree, tmp_path):
+    content = serialization.msgpack_serialize(tree)
+    (tmp_path / "flax_model.msgpack").write_bytes(content)
+    with pytest.raises(ValueError, match=r"flax_model.msgpack is damaged .*Copy or download it"):
+        containers.open_folder(tmp_path)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    tree = {"norm": {"scale": np.ones(2, np.float32), "weight": np.ones(2, np.float32)}}
+    content = serialization.msgpack_serialize(tree)
+    (tmp_path / "flax_model.msgpack").write_bytes(content)
+    with pytest.raises(ValueError, match=r"holds two arrays that are both norm\.weight"):
+        containers.open_folder(tmp_path)
+
+
+# A disk that is full.
+
+
+@pytest.fixture
+def small_files():
+    """Files end at 3000 bytes, as on a disk that has no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "file"),
+    [
+        (2000, 10_000, "model.safetensors"),
+        (20, 100, "model.safetensors.index.json"),
+    ],
+)
+def test_a_full_disk_is_said_and_what_was_there_stays(size, limit, file, tmp_path, small_files):
+    (tmp_path / file).write_text("before")
+    array = Tensor.of(np.ones(size, np.float32))
+    tensors = {f"an_array_with_a_name_{i:050}": array for i in range(30 if size == 20 else 1)}
+    with pytest.raises(OSError, match=rf"{file} cannot be written: File too large$"):
+        containers.save(tmp_path, tensors, {}, limit)
+    assert (tmp_path / file).read_text() == "before"
+    assert not list(tmp_path.glob("*.part"))

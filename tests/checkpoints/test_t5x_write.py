@@ -3,6 +3,7 @@
 """T5X checkpoints that pali writes: read without pali, and again by pali, they are the same."""
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,19 @@ def test_half_a_checkpoint_is_never_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         t5x.write(tmp_path, CONFIG, named)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [500, 4000])  # an array does not fit, or the index does not
+def test_a_full_disk_is_said(tmp_path, limit):
+    named = tensors(separate(*model()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match=r"checkpoint_0.* cannot be written: File too large$"):
+            t5x.write(tmp_path / "run", CONFIG, named)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_index_is_json_but_for_its_arrays(tmp_path):
