@@ -136,7 +136,7 @@ def _tensors(joined: Joined, prefix: str, dtype: Dtype, progress: Progress) -> d
             progress(name)
             return tensor.read_finite(name, origins.get(name.split("/")[0], whole))
 
-        return replace(tensor, read=read).astype(dtype)
+        return replace(tensor, read=read).astype(dtype, name)
 
     return {
         name.removeprefix(prefix): watched(name, tensor)

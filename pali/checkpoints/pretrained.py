@@ -202,7 +202,8 @@ def stub_card(how: str, sources: Iterable[Source], note: str = "") -> str:
 def _open(folder: Path) -> tuple[dict[str, Tensor], PaLIConfig, Metadata]:
     _check_files(folder)
     config, metadata = _read_config(folder / CONFIG)
-    return separate_layers(containers.open_folder(folder)[0], axis=0), config, metadata
+    tensors = separate_layers(containers.open_folder(folder)[0], 0, str(folder))
+    return tensors, config, metadata
 
 
 @functools.cache
