@@ -49,29 +49,61 @@ def locate(source: str | os.PathLike[str]) -> Path:
     return Path(_download(huggingface_hub, name))
 
 
-def upload(folder: Path, name: str) -> str:
-    """Puts a model folder into a repository of the hub, made if there is none; returns its address.
+def check_name(name: str) -> None:
+    """Raises where the hub can have no repository of that name; asks nobody.
 
     Raises:
+      ValueError: it cannot.
       ModuleNotFoundError: huggingface_hub is not installed.
-      ConnectionError: the hub cannot be reached, or refuses.
     """
     try:
-        import huggingface_hub
+        from huggingface_hub.utils import HFValidationError, validate_repo_id
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "uploading needs huggingface_hub: pip install 'open-pali[hf]'"
         ) from None
-    api = huggingface_hub.HfApi()
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ValueError(
+            f"the Hugging Face hub has no repositories of such names as {name!r} "
+            f"({_short(error).rstrip('.')}); give one such as my-name/my-pali"
+        ) from None
+
+
+def upload(folder: Path, name: str) -> str:
+    """Puts a model folder into a repository of the hub, made if there is none; returns its address.
+
+    Raises:
+      ValueError: the hub can have no repository of that name.
+      ModuleNotFoundError: huggingface_hub is not installed.
+      ConnectionError: the hub cannot be reached, or refuses; the message says which.
+    """
+    check_name(name)
+    from huggingface_hub import HfApi
+
+    api = HfApi()
     try:
         repository = api.create_repo(name, exist_ok=True)
         api.upload_folder(folder_path=folder, repo_id=repository.repo_id)
     except Exception as error:  # requests', httpx's and the hub's own have no common ancestor
         raise ConnectionError(
-            f"{folder} could not be uploaded to {name} ({_short(error)}). Log in with `hf auth "
-            "login` or set HF_TOKEN to a token that may write there; the folder itself is whole."
+            f"{folder} could not be uploaded to {name} ({_short(error)}). {_remedy(error)} The "
+            f"folder itself is whole: `hf upload {name} {folder}` sends it again."
         ) from error
     return str(repository)
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about an upload that failed."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if status in (401, 403) or "LocalTokenNotFoundError" in kinds:
+        return "Log in with `hf auth login`, or set HF_TOKEN to a token that may write there."
+    # requests', httpx's, and Python's own, of which the hub's for HF_HUB_OFFLINE is one.
+    if not status and kinds & {"ConnectionError", "TransportError", "Timeout", "TimeoutError"}:
+        return "The hub cannot be reached: is there a network?"
+    return "The hub is in trouble: try later." if status >= 500 else "The hub refuses it."
 
 
 def _download(hub: Any, name: str) -> str:

@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Repositories of a hub, by the real huggingface_hub over HTTP, from a server on this machine."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import huggingface_hub
 import pytest
 
 import pali
-from pali.checkpoints.hub import locate
+from pali.checkpoints.hub import check_name, locate, upload
 from tests.checkpoints import foreign
 from tests.checkpoints.hub_server import serve
 
@@ -82,3 +86,83 @@ def test_a_path_is_never_looked_for_on_a_hub(tmp_path, monkeypatch):
         assert str(locate(name)) == name.removeprefix("./")
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'open-pali\[hf\]'"):
         locate("a/c")
+
+
+@pytest.mark.parametrize("name", ["pali", "me/pali", "me/pali-2.0_b", "x" * 96])
+def test_names_of_repositories_are_known(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b/c", "a b", "me/pa--li", "me/..", "../me", "/me", "me/pali.git", "x" * 97, "é"]
+)
+def test_a_name_that_no_repository_has_is_refused_before_anything_is_done(name, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"hub has no repositories of such names .*; give one such"
+    ):
+        check_name(name)
+    with pytest.raises(ValueError, match="hub has no repositories of such names"):
+        upload(tmp_path, name)
+
+
+def test_to_upload_without_the_client_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub.utils", None)
+    for call in (lambda: check_name("me/pali"), lambda: upload(tmp_path, "me/pali")):
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'open-pali\[hf\]'"):
+            call()
+
+
+@contextlib.contextmanager
+def refusing(status):
+    """A hub that answers everything with one status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "The hub refuses it."),
+        (401, "Log in with `hf auth login`, or set HF_TOKEN"),
+        (403, "Log in with `hf auth login`, or set HF_TOKEN"),
+        (500, "The hub is in trouble: try later."),
+    ],
+)
+def test_an_upload_that_is_refused_says_why(status, message, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    with refusing(status) as address:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        with pytest.raises(ConnectionError) as error:
+            upload(tmp_path, "me/pali")
+    said = str(error.value)
+    assert f"{tmp_path} could not be uploaded to me/pali (" in said
+    assert message in said
+    assert said.endswith(
+        f"The folder itself is whole: `hf upload me/pali {tmp_path}` sends it again."
+    )
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_an_upload_without_a_network_says_so(offline, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    with pytest.raises(ConnectionError, match="The hub cannot be reached: is there a net") as error:
+        upload(tmp_path, "me/pali")
+    assert ("offline mode is enabled" in str(error.value)) == offline
+    assert "Log in" not in str(error.value)
