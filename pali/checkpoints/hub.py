@@ -37,6 +37,8 @@ def locate(source: str | os.PathLike[str]) -> Path:
     """
     path = Path(source)
     name = os.fspath(source)
+    if not name:
+        raise FileNotFoundError("a path is empty: perhaps a variable of your shell is not set")
     if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
         return path
     try:

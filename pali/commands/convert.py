@@ -76,13 +76,15 @@ def run(arguments: argparse.Namespace) -> int:
     dest = Path(arguments.dest)
     if os.path.lexists(dest):
         raise CommandError(f"{dest} is there already; give another folder, or delete it")
-    if "" in (*arguments.sources, arguments.dest, arguments.tokenizer):
+    if "" in (arguments.dest, arguments.tokenizer):
         raise CommandError("a path is empty: perhaps a variable of your shell is not set")
     push = arguments.push_to_hub
     if push is not None and arguments.to != "pali":
         raise CommandError("--push-to-hub uploads a model folder of pali; leave --to away")
     size = read_image_size(arguments.image_size)
     try:
+        if push is not None:
+            hub.check_name(push)
         joined = components.join(
             [components.open_source(source) for source in arguments.sources],
             image_size=size,
