@@ -128,8 +128,10 @@ def draw(mixture: Mixture, seed: int, count: int) -> list[tuple[str, Example]]:
     from pali.data.mixing import Interleaved
 
     untokenised = [
-        dataclasses.replace(t, functions=[f for f in t.functions if not hasattr(f, "tokenizer")])
-        for t, _ in mixture
+        dataclasses.replace(
+            task, functions=tuple(f for f in task.functions if not hasattr(f, "tokenizer"))
+        )
+        for task, _ in mixture
     ]
     examples = [pipeline.Drawn(task, seed) for task in untokenised]
     places = Interleaved(tuple(float(rate) for _, rate in mixture))
