@@ -103,7 +103,7 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
             log.add(sums)
             last = step == config.steps
             if step % config.log_every == 0 or last:
-                log.train(step, np.asarray(rate(step - 1)).item())
+                log.train(step, np.asarray(rate(step - 1)).item(), data.skipped())
             if step % config.checkpoint_every == 0 or last or signals.arrived:
                 log.check()
                 store.save(step, state, note)
@@ -252,13 +252,14 @@ class _Log:
                     "the data and in the weights of init"
                 )
 
-    def train(self, step: int, learning_rate: float) -> None:
+    def train(self, step: int, learning_rate: float, skipped: dict[str, int]) -> None:
         self.check()
         entry = _means(self._sums)
         now = time.monotonic()
         speed = entry.pop("examples") / (now - self._last)
         left = (now - self._began) / (step - self._start) * (self._config.steps - step)
         entry |= {"learning_rate": learning_rate, "examples_per_second": round(speed, 1)}
+        entry |= {f"skipped_{reason}": count for reason, count in skipped.items()}
         self._write(
             {"step": step, "split": "train", **entry, "seconds": round(now - self._began, 1)}
         )

@@ -257,14 +257,10 @@ def test_a_batch_for_training_holds_what_the_model_will_see(files, tmp_path):
         np.testing.assert_array_equal(picture, load_image(path, WIDE, VIT.pixels))
     label = ClassificationFeatures(WIDE)({"image": batch["image"][0]})
     assert label["image"].shape == (*WIDE, 3)
-    empty = convert({"inputs": np.array([1]), "targets": np.array([1])})
-    assert empty["image"].shape == (*WIDE, 3)
-    wrong = empty | {
-        "inputs": empty["encoder_input_tokens"],
-        "targets": empty["encoder_input_tokens"],
-    }
+    text = {"inputs": np.array([1]), "targets": np.array([1])}
+    assert convert(text)["image"].shape == (*WIDE, 3)
     with pytest.raises(ValueError, match=r"shape \(64, 16, 3\).*expects \(16, 64, 3\)"):
-        convert(wrong | {"image": np.zeros((64, 16, 3), np.uint8)})
+        convert(text | {"image": np.zeros((64, 16, 3), np.uint8)})
 
 
 def test_what_the_task_says_stays_where_nothing_else_is_asked(files):

@@ -8,12 +8,12 @@ Examples are the first that training would draw, in its order, before they are t
 from __future__ import annotations
 
 import argparse
-import itertools
+import dataclasses
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import numpy as np
 
@@ -125,24 +125,24 @@ def run(arguments: argparse.Namespace) -> int:
 def draw(mixture: Mixture, seed: int, count: int) -> list[tuple[str, Example]]:
     """The first `count` (task name, example) that training would draw, texts still as text."""
     from pali.data import pipeline
+    from pali.data.mixing import Interleaved
 
-    named = [(_untokenised(task), rate) for task, rate in mixture]
-    examples = iter(pipeline.mixture_dataset(named, seed).to_iter_dataset())
-    drawn = list(
-        itertools.islice(examples, min(count, sum(len(task.source) for task, _ in mixture)))
-    )
-    return [(example.pop("task"), example) for example in drawn]
-
-
-def _untokenised(task: Any) -> Any:
-    from pali.data.pipeline import Task
-
-    functions = [function for function in task.functions if not hasattr(function, "tokenizer")]
-    return Task(task.name, task.source, (*functions, lambda example: example | {"task": task.name}))
+    untokenised = [
+        dataclasses.replace(
+            task, functions=tuple(f for f in task.functions if not hasattr(f, "tokenizer"))
+        )
+        for task, _ in mixture
+    ]
+    examples = [pipeline.Drawn(task, seed) for task in untokenised]
+    places = Interleaved(tuple(float(rate) for _, rate in mixture))
+    found = (places[i] for i in range(min(count, sum(len(task.source) for task, _ in mixture))))
+    return [(mixture[task][0].name, examples[task][place]) for task, place in found]
 
 
 def describe(example: Example) -> str:
     """The prompt and the answer of an example, or its fields where it has none."""
+    if "skipped" in example:
+        return f"   skipped ({example['skipped']}): {example['error']}"
     if "inputs" in example:
         return f"   prompt  {example['inputs']}\n   answer  {example['targets']}"
     fields = {key: value for key, value in example.items() if isinstance(value, str | int)}

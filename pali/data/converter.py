@@ -4,8 +4,9 @@
 
 As SeqIO's EncDecFeatureConverter without packing: tokens are cut or padded with 0 on the right,
 the decoder reads its targets shifted right behind a 0, and padding weighs nothing in the loss.
-An example without a picture gets zeros and `image_mask` False. A cut prompt or answer loses its
-end-of-sequence token, as in T5X: choose lengths that cut almost nothing.
+A cut prompt or answer loses its end-of-sequence token, as in T5X: choose lengths that cut almost
+nothing. An example without a picture gets zeros and `image_mask` False. What stands in the place of
+a record that cannot be used (pali/data/skipping.py) is padding alone, with a code in "skipped".
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Int
 
 from pali.config import ImageSize, image_shape
+from pali.data.skipping import code
 
 Example = dict[str, Any]
 
@@ -43,6 +45,9 @@ class EncoderDecoderFeatures:
         Raises:
           ValueError: the picture has another shape than this converter was told.
         """
+        if code(example):
+            nothing = np.zeros(0, np.int32)
+            example = example | {"inputs": nothing, "targets": nothing}
         targets = pad(example["targets"], self.targets)
         picture, present = self._picture(example)
         return picture | {
@@ -74,7 +79,10 @@ class ClassificationFeatures:
 
     def __call__(self, example: Example) -> Example:
         """The picture, its class index, i32, and the words its patches show if that is known."""
-        _check("image", example["image"], (*image_shape(self.image_size), 3))
+        shape = (*image_shape(self.image_size), 3)
+        if code(example):
+            example = example | {"image": np.zeros(shape, np.uint8)}
+        _check("image", example["image"], shape)
         return {"image": example["image"]} | _known(example)
 
 
@@ -90,7 +98,8 @@ def _known(example: Example) -> Example:
     """What is known of the picture beside the texts."""
     # Somebody's own records may have a text of that name.
     label = example.get("label", NO_LABEL)
-    known: Example = {"label": np.int32(label if isinstance(label, int | np.integer) else NO_LABEL)}
+    label = np.int32(label if isinstance(label, int | np.integer) else NO_LABEL)
+    known: Example = {"label": label, "skipped": np.int32(code(example))}
     if "patch_words" in example:
         known["patch_words"] = example["patch_words"]
     return known

@@ -133,8 +133,9 @@ def _read_split(
     if not len(task.source):
         raise ValueError(f"split {name!r} of task {task.name!r} has no record to evaluate")
     examples = []
-    for index in range(len(task.source)):
-        record = task.source[index]
+    records = pipeline.Drawn(task, seed=0, shuffled=False)
+    for index in range(len(records)):
+        record = records.record(index)
         example = pipeline.apply(text_functions, record)
         if not isinstance(example.get("inputs"), str):
             raise ValueError(

@@ -12,7 +12,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grain
 import jax
@@ -25,6 +25,7 @@ from pali.config import Config, DataConfig, ViTConfig
 from pali.data import pipeline, visual_tokens
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
 from pali.data.patch_words import ShowPatchWords
+from pali.data.skipping import Skips, code
 from pali.models.vit import ViT
 from pali.tokenizer import Tokenizer
 from pali.types import Batch, Params
@@ -58,7 +59,7 @@ class Inputs:
             Tokenizer(self.tokenizer).check_fits(config.model.mt5.vocab_size)
         self._mixture, tokens = self._read("train"), None
         self._evaluation = {
-            split: self._batches(self._read(split), None) for split in config.eval_splits
+            split: self._batches(self._read(split), None)[1] for split in config.eval_splits
         }
         mixture = self._mixture
         self.prompts = prompts_of(mixture)
@@ -73,7 +74,8 @@ class Inputs:
             folder = workdir / config.data.visual_tokens
             mixture = _from_cache(folder, mixture, config.model.vit, params["vit"])
             tokens = (config.model.vit.num_visual_tokens, config.model.vit.width)
-        self._train = self._batches(mixture, tokens)
+        self._examples, self._train = self._batches(mixture, tokens)
+        self._skips = Skips(config.data.max_skipped)
 
     def cut_shares(self) -> dict[str, float]:
         """Which shares of the prompts and targets are longer than the config lets through.
@@ -84,7 +86,7 @@ class Inputs:
         found = _sample(self._mixture, self._config.seed)
         limits = {"inputs": data.inputs_length, "targets": data.targets_length}
         return {
-            name: sum(len(example[name]) > limit for example in found) / CUT_SAMPLE
+            name: sum(len(example[name]) > limit for example in found) / max(len(found), 1)
             for name, limit in limits.items()
         }
 
@@ -97,16 +99,29 @@ class Inputs:
         self._stack.close()
 
     def train(self, start: int) -> Iterator[Sequence[Batch]]:
-        """The batches of step `start`, `start + 1`, …, without end, each in parts."""
+        """The batches of step `start`, `start + 1`, …, without end, each in parts.
+
+        Raises:
+          ValueError: too many of their records cannot be used (`data.max_skipped`).
+        """
         threads = self._config.data.prefetch_threads
         batches = pipeline.iterate(self._train, start, threads=threads)
         self._stack.callback(batches.close)
-        return batches
+        for step, parts in enumerate(batches, start):
+            for part, examples in zip(parts, self._examples, strict=True):
+                codes = part["skipped"]
+                self._skips.add(codes, examples, step * len(codes))
+            yield [_features(part) for part in parts]
+
+    def skipped(self) -> dict[str, int]:
+        """How many examples of training were skipped so far, by reason."""
+        return dict(self._skips.counts)
 
     def evaluate(self, split: str) -> Iterator[Sequence[Batch]]:
         """The first `eval_batches` batches of a split, the same each time; pictures as pixels."""
         batches = self._evaluation[split]
-        return (batches[i] for i in range(self._config.eval_batches))
+        for i in range(self._config.eval_batches):
+            yield [_features(part) for part in batches[i]]
 
     def _read(self, split: str) -> pipeline.Mixture:
         data = self._config.data
@@ -124,8 +139,10 @@ class Inputs:
             mixture, image_size=vit.image_size, pixels=vit.pixels, tokenizer=tokenizer
         )
 
-    def _batches(self, mixture: pipeline.Mixture, tokens: tuple[int, int] | None) -> Any:
-        """Random access to batches, each of one part or more: see `by_length`."""
+    def _batches(
+        self, mixture: pipeline.Mixture, tokens: tuple[int, int] | None
+    ) -> tuple[list[grain.MapDataset], Any]:
+        """The examples of each part (see `by_length`), and batches of all parts; random access."""
         config, data = self._config, self._config.data
         size = config.model.vit.image_size
         if config.objective == "classify":
@@ -135,16 +152,18 @@ class Inputs:
                 (part, rows, EncoderDecoderFeatures(*lengths, size, tokens))
                 for lengths, part, rows in by_length(mixture, data, config.seed)
             ]
+        examples = [pipeline.mixture_dataset(part, config.seed) for part, _, _ in parts]
         if config.patch_weight:
             square = pipeline.side(size, "patch_weight")
             show = ShowPatchWords(square, config.model.vit.grid[0], str(self.tokenizer))
-            parts = [(pipeline.append(part, show), rows, convert) for part, rows, convert in parts]
+            examples = [part.map(show) for part in examples]
         datasets = [
-            pipeline.batch_dataset(pipeline.mixture_dataset(part, config.seed), convert, rows)
-            for part, rows, convert in parts
+            pipeline.batch_dataset(part, convert, rows)
+            for part, (_, rows, convert) in zip(examples, parts, strict=True)
         ]
         length = min(len(dataset) for dataset in datasets)  # Endless, but not equally.
-        return grain.experimental.ZipMapDataset([d.slice(slice(length)) for d in datasets])
+        batches = grain.experimental.ZipMapDataset([d.slice(slice(length)) for d in datasets])
+        return examples, batches
 
 
 def by_length(
@@ -188,17 +207,23 @@ def _share(rows: int, weights: Sequence[float]) -> list[int]:
 
 
 def _sample(mixture: pipeline.Mixture, seed: int) -> list[Any]:
-    """The first CUT_SAMPLE examples, without pictures."""
+    """Of the first CUT_SAMPLE examples those that can be used, without pictures."""
     without_pictures = pipeline.replace_image_function(mixture, lambda example: example)
     examples = pipeline.mixture_dataset(without_pictures, seed)
-    return [examples[i] for i in range(CUT_SAMPLE)]
+    found: list[Any] = [examples[i] for i in range(CUT_SAMPLE)]
+    return [example for example in found if not code(example)]
+
+
+def _features(part: Any) -> Batch:
+    """What the model reads of a part."""
+    return cast("Batch", {name: array for name, array in part.items() if name != "skipped"})
 
 
 def _cut(examples: Sequence[Any], lengths: tuple[int, int]) -> float:
     """Which share of the examples has a prompt or a target that is too long."""
     inputs, targets = lengths
     cut = sum(len(e["inputs"]) > inputs or len(e["targets"]) > targets for e in examples)
-    return cut / len(examples)
+    return cut / max(len(examples), 1)
 
 
 def prompts_of(mixture: pipeline.Mixture) -> tuple[str, ...]:

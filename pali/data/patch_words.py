@@ -37,7 +37,7 @@ COVERED = 0.1
 
 @dataclass(frozen=True)
 class ShowPatchWords:
-    """record of a text or a scene -> patch_words i32[grid² WORDS]; after the other functions."""
+    """record of a text or a scene -> patch_words i32[grid² WORDS]; of any other, UNKNOWN."""
 
     image_size: int
     grid: int

@@ -4,7 +4,7 @@
 
 Everything is a `grain.MapDataset`, a function of the index:
 
-    records --shuffle(seed, task)--repeat--functions--> task features --mix(rates)-->
+    records --shuffle(seed, task, epoch)--functions--> task features --mix(rates)-->
     mixture --convert--> model features --rows of this host, batch--> batches[step]
 
 `batches[k]` is therefore a pure function of (seed, k): it does not depend on how many hosts,
@@ -13,14 +13,15 @@ same for every k. The host with rank r of n reads rows `r*B/n … (r+1)*B/n` of 
 the n slices one after the other are the batch that a single host would have read.
 
 A task is shuffled by a seed drawn from its own name, so adding a task to a mixture does not change
-the order of the others.
+the order of the others. What else is drawn at random is drawn from `example["draw"]`, a text that
+names seed, task, record and epoch. Every index has exactly one example: a record that cannot be
+used keeps its place (pali/data/skipping.py).
 """
 
 from __future__ import annotations
 
 import atexit
 import gc
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, is_dataclass, replace
@@ -29,12 +30,16 @@ from typing import Any, Protocol, cast, runtime_checkable
 import grain
 
 from pali.config import ImageSize, PixelConfig, image_shape
+from pali.data.drawing import number_of
+from pali.data.mixing import Interleaved
+from pali.data.skipping import UNUSABLE, skipped
 
 Example = dict[str, Any]
 """One example: field name -> str, int, bytes, list of str, or NumPy array."""
 
 Function = Callable[[Example], Example]
-"""A per-example function. It draws nothing at random: variety comes from the record."""
+"""A per-example function. What it draws at random, it draws by example["draw"], so that the same
+record is the same example wherever and whenever it is read."""
 
 MAX_RECORDS = 2**32 - 1
 """What Grain's shuffle, a permutation of 32-bit numbers, can address."""
@@ -132,14 +137,46 @@ def side(size: ImageSize, what: str) -> int:
     return height
 
 
-def append(mixture: Mixture, function: Function) -> list[tuple[Task, float]]:
-    """The mixture with one more function at the end of every task."""
-    return [(replace(task, functions=(*task.functions, function)), rate) for task, rate in mixture]
+@dataclass(frozen=True)
+class Drawn:
+    """The examples of a task: in every epoch each record once, in an order of its own."""
+
+    task: Task
+    seed: int
+    shuffled: bool = True
+    """False: one epoch, in the order of the source."""
+
+    def __len__(self) -> int:
+        """Endless, or the records of one epoch."""
+        return sys.maxsize if self.shuffled else len(self.task.source)
+
+    def __getitem__(self, index: int) -> Example:
+        """The example, or what stands in the place of one that cannot be used."""
+        try:
+            record = self.record(index)
+            return record if "skipped" in record else apply(self.task.functions, record)
+        except UNUSABLE as error:
+            return skipped(error)
+
+    def record(self, index: int) -> Example:
+        """The record behind an example, with its "draw".
+
+        Raises:
+          RecordError: it cannot be used.
+        """
+        length = len(self.task.source)
+        epoch, record = divmod(index, length)
+        name = f"{self.seed}/{self.task.name}"
+        if self.shuffled:
+            record = grain.experimental.index_shuffle(
+                record, max_index=length - 1, seed=number_of(f"{name}/{epoch}") % 2**32, rounds=4
+            )
+        return self.task.source[record] | {"draw": f"{name}/{record}/{epoch}"}
 
 
 def task_dataset(task: Task) -> grain.MapDataset:
     """The task's features in the order of its source, once."""
-    return _mapped(grain.MapDataset.source(task.source), task)
+    return grain.MapDataset.source(Drawn(task, seed=0, shuffled=False))
 
 
 def mixture_dataset(mixture: Mixture, seed: int) -> grain.MapDataset:
@@ -160,10 +197,9 @@ def mixture_dataset(mixture: Mixture, seed: int) -> grain.MapDataset:
                 f"task {task.name!r} has {len(task.source)} records; it must have 1 to "
                 f"{MAX_RECORDS} of them, else they cannot be shuffled"
             )
-        records = grain.MapDataset.source(task.source)
-        records = records.shuffle(seed=_task_seed(seed, task.name)).repeat()
-        parts.append(_mapped(records, task))
-    return grain.MapDataset.mix(parts, weights=[rate for _, rate in mixture])
+        parts.append(grain.MapDataset.source(Drawn(task, seed)))
+    rates = tuple(float(rate) for _, rate in mixture)
+    return grain.MapDataset.select_from_datasets(parts, Interleaved(rates))
 
 
 def batch_dataset(
@@ -248,18 +284,6 @@ def _replace(mixture: Mixture, change: Callable[[Function], Function]) -> list[t
         (replace(task, functions=tuple(change(f) for f in task.functions)), rate)
         for task, rate in mixture
     ]
-
-
-def _mapped(records: grain.MapDataset, task: Task) -> grain.MapDataset:
-    for function in task.functions:
-        records = records.map(function)
-    return records
-
-
-def _task_seed(seed: int, name: str) -> int:
-    # Grain shuffles epoch e by seed + e: seeds of two tasks must be far apart, not s and s + 1.
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "little")
 
 
 def _mark_flags_as_parsed() -> None:

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Per-example functions: a dict of strings, numbers and arrays -> the next dict.
 
-Each is a frozen dataclass that is called with one example and returns a new one. None draws at
-random and none imports TensorFlow, so the same object serves Grain, its worker processes and
-(lifted by pali/data/seqio_bridge.py) SeqIO. Write your own as a module-level function or such a
-class; a function that makes "image" says so by `makes_image = True`, so that training on cached
-visual tokens can leave it out.
+Each is a frozen dataclass that is called with one example and returns a new one. What is drawn at
+random is drawn by example["draw"], and none imports TensorFlow, so the same object serves Grain,
+its worker processes and (lifted by pali/data/seqio_bridge.py) SeqIO. Write your own as a
+module-level function or such a class; a function that makes "image" says so by `makes_image =
+True`, so that training on cached visual tokens can leave it out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pali.config import ImageSize, PixelConfig
 from pali.data.drawing import number_of
 from pali.data.rendering import render
 from pali.data.scenes import describe, render_scene
+from pali.data.skipping import RecordError
 from pali.data.typesetting import typeset
 from pali.image import load_image
 from pali.tokenizer import load_tokenizer
@@ -93,15 +94,16 @@ class TextToText:
     answer: str
 
     def __call__(self, example: Example) -> Example:
-        """Adds "inputs" and "targets"; ValueError names a record that has no such answer."""
+        """Adds "inputs" and "targets"; RecordError names a record that has no such answer."""
         answer = example.get(self.answer)
         if isinstance(answer, list | tuple) and all(isinstance(part, str) for part in answer):
             answer = ", ".join(answer)
         if not isinstance(answer, str):
             record = example.get("image_key", f"with {', '.join(example)}")
-            raise ValueError(
+            raise RecordError(
+                "text",
                 f"the record {record} has {self.answer!r}: {answer!r}; the answer to prompt "
-                f"{self.prompt!r} must be a text or a list of texts"
+                f"{self.prompt!r} must be a text or a list of texts",
             )
         return example | {"inputs": prompts.get(self.prompt).fill(example), "targets": answer}
 
@@ -143,10 +145,11 @@ class CutList:
     """The list."""
 
     def __call__(self, example: Example) -> Example:
-        """Adds "position" and the lists "before" and "after"; ValueError for a list too short."""
+        """Adds "position" and the lists "before" and "after"; RecordError for a list too short."""
         items = example[self.key]
         if len(items) < 2:
-            raise ValueError(f"{self.key} of {example['image_key']} is {items}: too short to cut")
+            message = f"{self.key} of {example['image_key']} is {items}: too short to cut"
+            raise RecordError("text", message)
         position = 1 + number_of(f"{example['image_key']}/cut") % (len(items) - 1)
         parts = {"before": items[:position], "after": items[position:]}
         return example | parts | {"position": position}

@@ -26,7 +26,7 @@ import hashlib
 import json
 import os
 import pathlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import grain
@@ -36,7 +36,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from pali.config import PixelConfig, from_json
-from pali.data.pipeline import Example, Function, Mixture, Source, Task, apply
+from pali.data.pipeline import Drawn, Example, Function, Mixture, Task
 
 FORMAT = 1
 _ARRAY = 1
@@ -142,8 +142,8 @@ def write_records(
     tasks = []
     for task, rate in mixture:
         makers = [f for f in task.functions if getattr(f, "makes_image", False)]
-        functions = [f for f in task.functions if pictures or f not in makers]
-        _write_task(path / task.name, task.source, functions)
+        functions = tuple(f for f in task.functions if pictures or f not in makers)
+        _write_task(path / task.name, replace(task, functions=functions))
         state = ("stored" if pictures else "left_out") if makers else "none"
         image = ", ".join(map(repr, makers))
         pixels = next((asdict(f.pixels) for f in makers if hasattr(f, "pixels")), None)
@@ -215,12 +215,13 @@ def unpack(record: bytes) -> Example:
     return msgpack.unpackb(record, ext_hook=_unpack_array, strict_map_key=False)
 
 
-def _write_task(path: pathlib.Path, source: Source, functions: list[Function]) -> None:
+def _write_task(path: pathlib.Path, task: Task) -> None:
     # One record to a group: training reads them one by one, in any order.
     writer = ArrayRecordWriter(f"{path}.array_record", "group_size:1")
     first: dict[str, int] = {}
-    for index in range(len(source)):
-        example = apply(functions, source[index])
+    examples = Drawn(task, seed=0, shuffled=False)
+    for index in range(len(examples)):
+        example = examples[index]
         if "image_key" in example:
             first.setdefault(example["image_key"], index)
         writer.write(pack(example))

@@ -74,8 +74,13 @@ class RecordSource(seqio.DataSource):
     ) -> tf.data.Dataset:
         """The records as tensors, shuffled as a whole when asked.
 
-        The permutation is Grain's; each epoch repeats it. The last three arguments do nothing, as
-        in every SeqIO source.
+        The permutation is Grain's; each epoch repeats it, and what is drawn at random. Without
+        shuffling the examples are those of our own engine's first epoch. The last three arguments
+        do nothing, as in every SeqIO source.
+
+        Raises:
+          RecordError, ImageError: a record cannot be used. Our own engine keeps an empty place for
+            it; tensors of a given rank can hold no such thing, so here the data set ends.
         """
         del sequence_length, use_cached, num_epochs
         source = self.records[split]
@@ -84,6 +89,7 @@ class RecordSource(seqio.DataSource):
             raise ValueError(f"split {split!r} of {source} has no record")
         if shuffle and seed is None:
             seed = int(np.random.default_rng().integers(2**31))
+        name = f"{seed or 0}/{self._task_name}"
 
         def read(index: np.integer) -> Example:
             position = int(index)
@@ -91,12 +97,18 @@ class RecordSource(seqio.DataSource):
                 position = grain.experimental.index_shuffle(
                     position, max_index=length - 1, seed=int(seed or 0) % 2**32, rounds=4
                 )
-            return source[position]
+            return source[position] | {"draw": f"{name}/{position}/0"}
 
         indices = tf.data.Dataset.range(length)
         if shard_info is not None and shard_info.num_shards > 1:
             indices = indices.shard(shard_info.num_shards, shard_info.index)
-        return _map(indices, read, source[0])
+        return _map(indices, read, read(np.int64(0)))
+
+    @property
+    def _task_name(self) -> str:
+        """Of the task that reads this; SeqIO does not tell its sources."""
+        tasks = (seqio.TaskRegistry.get(name) for name in seqio.TaskRegistry.names())
+        return next((task.name for task in tasks if task.source is self), "")
 
     def __repr__(self) -> str:
         return f"RecordSource({self.records})"

@@ -33,6 +33,7 @@ from pali.data.demo_corpus import (
     load_corpus,
 )
 from pali.data.drawing import number_of
+from pali.data.skipping import RecordError
 
 TRAIN_VIEWS = 100_000
 """Renderings of a picture that training may draw from: more than a run on the fly will ever see."""
@@ -143,19 +144,20 @@ class JsonLines:
         return len(_lines(self.path))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The object on a line; ValueError names the line, if it has none or lacks its picture."""
+        """The object on a line; RecordError names the line, if it has none or lacks its picture."""
         number, line = _lines(self.path)[checked(index, len(self))]
         where = f"{self.path}, line {number}"
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"{where} is not a JSON object: {error}") from None
+            raise RecordError("row", f"{where} is not a JSON object: {error}") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{where} is not a JSON object but {line.strip()[:40]}")
+            raise RecordError("row", f"{where} is not a JSON object but {line.strip()[:40]}")
         if self.image_folder is not None:
             image = record.pop("image", None)
             if not isinstance(image, str):
-                raise ValueError(f'{where} has "image": {image!r}; it must be a path as text')
+                message = f'{where} has "image": {image!r}; it must be a path as text'
+                raise RecordError("row", message)
             record["image_key"] = str(pathlib.Path(self.image_folder) / image)
         return record
 

@@ -26,6 +26,7 @@ def test_padding_shift_and_weights():
         "decoder_target_tokens": [8, 9, 1, 0],
         "decoder_loss_weights": [1, 1, 1, 0],
         "label": -1,
+        "skipped": 0,
     }
     assert features.keys() == expected.keys()
     for name, value in expected.items():
@@ -39,6 +40,7 @@ def test_padding_shift_and_weights():
         "decoder_target_tokens": "int32",
         "decoder_loss_weights": "float32",
         "label": "int32",
+        "skipped": "int32",
     }
 
 
@@ -92,7 +94,7 @@ def test_a_picture_of_another_shape_is_refused():
 
 def test_classification_features():
     features = ClassificationFeatures(4)(EXAMPLE | {"label": 3})
-    assert set(features) == {"image", "label"}
+    assert set(features) == {"image", "label", "skipped"}
     assert features["label"] == 3
     assert features["label"].dtype == np.int32
     assert ClassificationFeatures(4)(EXAMPLE)["label"] == NO_LABEL
