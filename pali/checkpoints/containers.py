@@ -274,7 +274,8 @@ def _why_not_torch(path: Path, error: Exception) -> str:
             "format can run any code when it is read: unpack it, or save the state_dict again "
             "with a newer torch, best as model.safetensors."
         )
-    reason = " ".join(str(error).split("WeightsUnpickler error:")[-1].split())[:200]
+    said = " ".join(str(error).split("WeightsUnpickler error:")[-1].split())
+    reason = said.split(". ")[0][:200]  # What follows is how to run the file all the same.
     return (
         f"cannot be read by torch's weights-only reader ({reason or type(error).__name__}). It is "
         "damaged, or holds more than arrays, which pali does not run: save the state_dict alone, "
