@@ -116,7 +116,7 @@ def save_model(
     """
     fitted = merge.fit(params, expected_params(config))
     tensors = {
-        name: Tensor.of(leaf).astype(dtype)
+        name: Tensor.of(leaf).astype(dtype, name)
         for name, leaf in merge.flatten(merge.unstack_layers(fitted)).items()
     }
     folder = Path(folder)

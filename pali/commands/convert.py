@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     if push is not None:
         try:
             address = hub.upload(dest, push)
-        except (OSError, ModuleNotFoundError) as error:
+        except (OSError, ValueError, ModuleNotFoundError) as error:
             raise CommandError(str(error)) from None
         print(f"uploaded    {address}")
     return 0
