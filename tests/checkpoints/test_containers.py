@@ -4,7 +4,6 @@
 
 import json
 import pickle
-import resource
 import shutil
 import tarfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from pali.checkpoints.weights import Tensor
 from pali.models.mt5 import MT5
 from pali.models.vit import ViT
 from tests.checkpoints import foreign
+from tests.checkpoints.full_disk import files_end_at
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -367,15 +367,6 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
 # A disk that is full.
 
 
-@pytest.fixture
-def small_files():
-    """Files end at 3000 bytes, as on a disk that has no more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize(
     ("size", "limit", "file"),
     [
@@ -383,11 +374,12 @@ def small_files():
         (20, 100, "model.safetensors.index.json"),
     ],
 )
-def test_a_full_disk_is_said_and_what_was_there_stays(size, limit, file, tmp_path, small_files):
+def test_a_full_disk_is_said_and_what_was_there_stays(size, limit, file, tmp_path):
     (tmp_path / file).write_text("before")
     array = Tensor.of(np.ones(size, np.float32))
     tensors = {f"an_array_with_a_name_{i:050}": array for i in range(30 if size == 20 else 1)}
-    with pytest.raises(OSError, match=rf"{file} cannot be written: File too large$"):
+    message = rf"{file} cannot be written: File too large$"
+    with files_end_at(3000), pytest.raises(OSError, match=message):
         containers.save(tmp_path, tensors, {}, limit)
     assert (tmp_path / file).read_text() == "before"
     assert not list(tmp_path.glob("*.part"))

@@ -3,7 +3,6 @@
 """T5X checkpoints that pali writes: read without pali, and again by pali, they are the same."""
 
 import json
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import tensorstore as ts
 from pali.checkpoints import merge, pretrained, t5x, t5x_files
 from pali.checkpoints.weights import Tensor
 from pali.config import MT5Config, PaLIConfig, ViTConfig
+from tests.checkpoints.full_disk import files_end_at
 from tests.checkpoints.t5x_layouts import (
     E,
     H,
@@ -171,13 +171,9 @@ def test_half_a_checkpoint_is_never_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize("limit", [500, 4000])  # an array does not fit, or the index does not
 def test_a_full_disk_is_said(tmp_path, limit):
     named = tensors(separate(*model()))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        with pytest.raises(OSError, match=r"checkpoint_0.* cannot be written: File too large$"):
-            t5x.write(tmp_path / "run", CONFIG, named)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = r"checkpoint_0.* cannot be written: File too large$"
+    with files_end_at(limit), pytest.raises(OSError, match=message):
+        t5x.write(tmp_path / "run", CONFIG, named)
     assert not list(tmp_path.iterdir())
 
 
