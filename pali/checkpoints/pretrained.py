@@ -261,7 +261,8 @@ def _read_config(path: Path) -> tuple[PaLIConfig, Metadata]:
     version = description.get("format_version") if isinstance(description, dict) else None
     if version is None or "model" not in description:
         raise ValueError(
-            f"{path} is not the configuration of a pali model: it lacks format_version or model."
+            f"{path} is not the configuration of a pali model: it lacks format_version or model. "
+            "Of a folder of Hugging Face's, `pali convert` makes a model folder."
         )
     if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         raise ValueError(

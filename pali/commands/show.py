@@ -84,6 +84,21 @@ def run(arguments: argparse.Namespace) -> int:
         f"weights     {stored / 1e6:.1f} MB in {kind}, {4 * total / 1e6:.1f} MB in memory"
     )
     console.print(f"tokenizer   {pieces:,} pieces")
+    vit = loaded.config.vit
+    kept = {"squash": "squashed to", "crop": "cut to"}[vit.pixels.fit]
+    token = (
+        ""
+        if not vit.class_token
+        else ", the class token " + ("first" if vit.class_token_visual else "left out")
+    )
+    height, width = vit.image_shape
+    console.print(
+        f"pictures    {kept} {height} x {width} pixels ({vit.pixels.resample}), "
+        f"{vit.num_visual_tokens:,} visual tokens{token}"
+    )
+    for source in loaded.metadata.sources:
+        licence = f" ({source.licence})" if source.licence else ""
+        console.print(f"made of     {source.origin}{licence}", markup=False, soft_wrap=True)
     codes = loaded.metadata.languages
     names = ", ".join(f"{code} {LANGUAGES[code].name}" for code in codes) or "the folder names none"
     console.print(f"languages   {len(codes)}: {names}")
