@@ -118,7 +118,8 @@ def test_rows_are_shared_by_the_rates_and_are_the_batch(rates, batch_size):
     up = [share - math.floor(share) for share, n in zip(exact, rows, strict=True) if n > share]
     down = [share - math.floor(share) for share, n in zip(exact, rows, strict=True) if n <= share]
     assert all(abs(share - n) < 1 for share, n in zip(exact, rows, strict=True))
-    assert not up or min(up) >= max(down) - 1e-9
+    # A whole share may come out a rounding below: then all may be rounded up.
+    assert not up or not down or min(up) >= max(down) - 1e-9
 
 
 def test_largest_remainders_by_hand():
