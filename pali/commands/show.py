@@ -59,13 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             return _show_preset(arguments, *presets.find(arguments.model))
         except ValueError as error:
-            unknown = str(error)
+            unknown = f"there is no folder {arguments.model!r}, and {error}"
             if presets.looks_like_one(arguments.model):
                 raise CommandError(unknown) from None  # Else it may still be a repository.
     try:
         folder = folder if arguments.model is None else locate(arguments.model)
         if unknown and not folder.exists():
-            raise FileNotFoundError(f"there is no folder {arguments.model!r}, and {unknown}")
+            raise FileNotFoundError(unknown)
         loaded = pretrained.load_model(folder)
         pieces = Tokenizer(loaded.tokenizer_path).vocab_size
     except (OSError, ValueError, ModuleNotFoundError) as error:
