@@ -20,7 +20,8 @@ import difflib
 import io
 import os
 import re
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -46,6 +47,9 @@ SUFFIXES = (
 # Fixed, because PIL also opens formats that run other programs (EPS) or that any text may match.
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
 _FORMAT_NAMES = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PPM, ICO or JPEG 2000"
+
+
+_T = TypeVar("_T")
 
 
 class ImageError(ValueError):
@@ -88,9 +92,9 @@ def decode_image(source: Any, name: str | None = None) -> UInt8[np.ndarray, "h w
         name = display_name(source) if isinstance(source, str | os.PathLike) else "the picture"
     if isinstance(source, str | os.PathLike):
         with _open_file(os.fspath(source), name) as file:
-            return _decode_file(file, name)
+            return _open_picture(file, name, _decode_pil)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode_file(io.BytesIO(source), name)
+        return _open_picture(io.BytesIO(source), name, _decode_pil)
     if isinstance(source, Image.Image):
         return _decode_pil(source, name)
     if hasattr(source, "__array__"):
@@ -166,6 +170,15 @@ def _covering(
     return (rows, columns), ((rows - high) // 2, (columns - wide) // 2)
 
 
+def picture_size(content: bytes, name: str) -> tuple[int, int]:
+    """Height and width of a picture file as its header says, before EXIF turns it; nothing decoded.
+
+    Raises:
+      ImageError: not a picture, or more than `MAX_PIXELS` pixels.
+    """
+    return _open_picture(io.BytesIO(content), name, _checked_size)
+
+
 def display_name(path: str | os.PathLike[str] | os.PathLike[bytes]) -> str:
     """A path as text that can always be printed, even where its bytes are no valid UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -199,10 +212,11 @@ def _near_file(path: Any) -> str:
     return f"; did you mean {display_name(os.path.join(folder, near[0]))}?" if near else ""
 
 
-def _decode_file(file: Any, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def _open_picture(file: Any, name: str, use: Callable[[Image.Image, str], _T]) -> _T:
+    """What `use` makes of the picture in a file; an ImageError says what else is in it."""
     try:
         with Image.open(file, formats=_FORMATS) as image:
-            return _decode_pil(image, name)
+            return use(image, name)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -221,9 +235,14 @@ def _decode_file(file: Any, name: str) -> UInt8[np.ndarray, "h w 3"]:
         ) from None
 
 
-def _decode_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def _checked_size(image: Image.Image, name: str) -> tuple[int, int]:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name, image.width * image.height, f"{image.width} x {image.height}: ")
+    return image.height, image.width
+
+
+def _decode_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    _checked_size(image, name)
     try:
         image.load()
         image = _upright(image)
