@@ -3,6 +3,8 @@
 """Codes, names and scripts: what people type, what papers publish, what texts are written in."""
 
 import pytest
+from babel import Locale, UnknownLocaleError
+from babel.core import get_global
 
 from pali.data.demo_corpus import load_corpus
 from pali.languages import (
@@ -37,6 +39,32 @@ def test_every_published_code_resolves_and_is_spelled_back(codes):
     ours = [resolve(code) for code in codes]
     assert len(set(ours)) == len(codes)
     assert [published_code(code, codes) for code in ours] == list(codes)
+
+
+MORE_USUAL = {
+    **{"bn": "Bengali", "id": "Bahasa Indonesia", "jv": "Basa Jawa", "ku": "kurdî"},
+    **{"mi": "te reo Māori", "ms": "Bahasa Melayu", "ny": "Chichewa"},
+}
+"""Names that are ours on purpose, where CLDR has another."""
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_names_and_scripts_are_those_of_cldr(code):
+    language, known = LANGUAGES[code], {MORE_USUAL.get(code)}
+    assert language.name in known | {Locale("en").languages[code]}
+    # Two of the languages have no locale, and so no name of their own, in CLDR.
+    try:
+        assert language.endonym in known | {Locale.parse(code).languages[code]}
+    except UnknownLocaleError:
+        assert code in ("hmn", "sm")
+    likely = next(part for part in get_global("likely_subtags")[code].split("_") if len(part) == 4)
+    parts = {"Jpan": "Kana", "Kore": "Hang", "Hans": "Hani", "Hant": "Hani"}
+    assert parts.get(likely, likely) in language.scripts
+
+
+@pytest.mark.parametrize("old", ["iw", "tl", "in", "jw", "ji", "mo", "cmn", "quz"])
+def test_old_codes_mean_what_they_mean_in_cldr(old):
+    assert resolve(old) == get_global("language_aliases")[old]
 
 
 def test_lists_that_spell_a_language_differently_agree_on_it():
