@@ -231,12 +231,19 @@ class DataConfig:
     """Folder of the cache of frozen visual tokens, filled before the first step when absent."""
     prefetch_threads: int = 1
     """Threads that prepare examples while a step runs."""
+    prompts: tuple[tuple[str, str], ...] = ()
+    """(name, template) of prompts in other words than those of pali/prompts.py."""
     max_skipped: float = 0.01
     """Share of the examples that may be unusable, as broken pictures are; more of them stop the
     run. They keep their places in the batch and weigh nothing."""
 
     def __post_init__(self):
         _between(self, 0, 1, "max_skipped")
+        if self.records and self.prompts:
+            raise ValueError(
+                f"the records in {self.records} hold the prompts that they were written with; "
+                "leave data.prompts out, or train from the tasks"
+            )
         _at_least(self, 1, "batch_size", "inputs_length", "targets_length", "prefetch_threads")
         for lengths in self.short:
             inputs, targets = lengths

@@ -81,7 +81,13 @@ def main(
     loaded = load_model(folder)
     vit = loaded.config.vit
     splits = read_splits(
-        tasks, vit.image_size, loaded.tokenizer, limit, task_modules, pixels=vit.pixels
+        tasks,
+        vit.image_size,
+        loaded.tokenizer,
+        limit,
+        task_modules,
+        pixels=vit.pixels,
+        prompts=loaded.metadata.templates,
     )
     workdir = Path(workdir)
     claim(workdir, folder, overwrite)

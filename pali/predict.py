@@ -63,7 +63,12 @@ class Detected(NamedTuple):
 
 
 class Model:
-    """A PaLI with its weights and its tokenizer; made by `pali.load`."""
+    """A PaLI with its weights and its tokenizer; made by `pali.load`.
+
+    Attributes:
+      config, params, tokenizer, metadata: what its folder holds.
+      prompts: name -> what it is asked by (pali/prompts.py); `generate` and `rank` take any text.
+    """
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Model:
         self.params = jax.device_put(params)
         self.tokenizer = tokenizer
         self.metadata = metadata
+        self.prompts = prompts.worded(metadata.templates)
 
     def __repr__(self) -> str:
         count = sum(leaf.size for leaf in jax.tree.leaves(self.params))
@@ -126,7 +132,8 @@ class Model:
           ImageError: a picture cannot be used.
           ValueError: a language is unknown, or the model was not trained on it.
         """
-        asked = {code: prompts.caption(code) for code in resolve_many(langs, self._choices)}
+        codes = resolve_many(langs, self._choices)
+        asked = {code: self._ask("caption", lang=code) for code in codes}
         self._remark("caption", asked.values())
         return self._by_language(images, asked, decoding)
 
@@ -151,7 +158,7 @@ class Model:
         {'th': 'ร้านกาแฟ'}
         """
         codes = resolve_many(langs, self._choices)
-        asked = {code: prompts.fill("ocr", lang=code) for code in codes}
+        asked = {code: self._ask("ocr", lang=code) for code in codes}
         self._remark("ocr", asked.values())
         return self._by_language(images, asked, decoding)
 
@@ -186,7 +193,7 @@ class Model:
           ValueError: a question is empty, or their number fits neither one nor the pictures.
         """
         words = asking.questions(questions)
-        asked = [prompts.fill("vqa", question=question) for question in words]
+        asked = [self._ask("vqa", question=question) for question in words]
         self._remark("vqa", asked, words)
         answers = self.generate(images, asked, decoding=decoding)
         return answers[0] if isinstance(questions, str) and one_picture(images) else answers
@@ -227,7 +234,7 @@ class Model:
             model's.
         """
         names = asking.names(labels, "labels")
-        asked = prompts.fill("class_name", lang=resolve(lang, self._choices))
+        asked = self._ask("class_name", lang=resolve(lang, self._choices))
         self._remark("class_name", [asked], names)
         found = [_labels(names, scores) for scores in self.rank(images, asked, names)]
         return found[0] if one_picture(images) else found
@@ -265,7 +272,7 @@ class Model:
           ValueError: there is no class, or an empty one.
         """
         names = asking.names(classes, "classes")
-        asked = prompts.fill("detect", classes=names)
+        asked = self._ask("detect", classes=names)
         self._remark("detect", [asked], names)
         tokens = self.look(images)
         texts = self.generate(tokens, asked, max_length=MAX_DETECTION_LENGTH, decoding=decoding)
@@ -403,6 +410,10 @@ class Model:
         return generation.generate(
             self.config, self.params, self.tokenizer, tokens.array, rows, asked, max_length, chosen
         )
+
+    def _ask(self, name: str, **fields: Any) -> str:
+        """A prompt in the words that the model was trained on."""
+        return self.prompts[name].fill(fields)
 
     def _remark(self, prompt: str, asked: Iterable[str], words: Sequence[str] = ()) -> None:
         """Warns of what the model may not be up to (pali/asking.py)."""

@@ -10,14 +10,17 @@ How sure each spelling is, as `source`:
   sourced   read in a public document
   recalled  PaLI's (arXiv 2209.06794) as remembered: capitals and spaces could not be confirmed
   own       not PaLI's, made here in its style
+
+A config can put other words in place of them (`data.prompts`); a model that was trained so keeps
+them, and is asked in them.
 """
 
 from __future__ import annotations
 
 import difflib
 import string
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pali.languages import resolve
@@ -54,6 +57,25 @@ class Prompt:
                 f"prompt {self.name!r} needs {', '.join(self.fields)}; {', '.join(missing)} missing"
             )
         return self.template.format_map({n: self._text(n, record[n]) for n in self.fields})
+
+    def worded(self, template: str) -> Prompt:
+        """The same prompt in other words.
+
+        Raises:
+          ValueError: the template asks for a field that this prompt does not have, or is none.
+        """
+        try:
+            asked = [name for _, name, _, _ in string.Formatter().parse(template)]
+        except ValueError as error:
+            message = f"{template!r} is no template for prompt {self.name!r}: {error}"
+            raise ValueError(message) from None
+        unknown = [name or "{}" for name in asked if name not in (None, *self.fields)]
+        if unknown:
+            raise ValueError(
+                f"{template!r} asks for {', '.join(unknown)}; prompt {self.name!r} has "
+                f"{', '.join(self.fields) or 'no field'}"
+            )
+        return replace(self, template=template, source="own")
 
     def _text(self, name: str, value: Any) -> str:
         if name == "lang":
@@ -150,6 +172,15 @@ def fill(name: str, **fields: Any) -> str:
       ValueError: no such prompt, or a field is missing.
     """
     return get(name).fill(fields)
+
+
+def worded(templates: Iterable[tuple[str, str]]) -> dict[str, Prompt]:
+    """Every prompt, by name; those of `templates`, (name, template), in these words.
+
+    Raises:
+      ValueError: no such prompt, or a template does not suit it.
+    """
+    return PROMPTS | {name: get(name).worded(template) for name, template in templates}
 
 
 def caption(lang: str) -> str:

@@ -123,6 +123,7 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
         languages=languages,
         notes=config.notes,
         prompts=data.prompts,
+        templates=config.data.prompts,
         prompt_length=config.data.inputs_length,
         sources=sources,
     )

@@ -5,6 +5,7 @@
 import pytest
 
 from pali import prompts
+from pali.data.pipeline import Task, fit_to_model, task_dataset
 from pali.data.preprocessors import TextToText
 
 
@@ -65,6 +66,39 @@ def test_training_and_inference_ask_for_captions_alike():
     example = TextToText("caption", "name")({"lang": "sw", "name": "mbwa"})
     assert example["inputs"] == prompts.caption("sw")
     assert example["targets"] == "mbwa"
+
+
+SHORT = (("caption", "caption {lang}"), ("vqa", "{question}"))
+
+
+def test_other_words_are_asked_in_training_and_in_use():
+    record = {"lang": "sw", "name": "mbwa", "question": "Nini?"}
+    tasks = [
+        Task(name, [record], (TextToText(name, "name"),)) for name in ("caption", "vqa", "ocr")
+    ]
+    mixture = fit_to_model([(task, 1.0) for task in tasks], prompts=SHORT)
+    asked = [task_dataset(task)[0]["inputs"] for task, _ in mixture]
+    known = prompts.worded(SHORT)
+    assert asked == [known[name].fill(record) for name in ("caption", "vqa", "ocr")]
+    assert asked == ["caption SW", "Nini?", "Generate the ocr_text in SW: <extra_id_0>"]
+    assert known["caption"].source == "own"
+    assert prompts.PROMPTS["caption"].source == "recalled"
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "message"),
+    [
+        ("captoin", "x", "did you mean 'caption'"),
+        ("vqa", "{query}?", "asks for query; prompt 'vqa' has question"),
+        ("list_objects", "{objects}", "asks for objects; prompt 'list_objects' has no field"),
+        ("vqa", "{question", "is no template for prompt 'vqa'"),
+        ("vqa", "{question.__class__}", "asks for question.__class__"),
+        ("vqa", "{}", "asks for"),
+    ],
+)
+def test_words_that_do_not_suit_are_refused(name, template, message):
+    with pytest.raises(ValueError, match=message):
+        prompts.worded([(name, template)])
 
 
 def test_values_that_look_like_templates_are_left_alone():

@@ -44,6 +44,14 @@ def test_answer_asks_each_question_about_its_picture(model, seen):
         model.answer(seen, ["a?", "b?", "c?"])
 
 
+def test_a_model_is_asked_in_the_words_that_it_was_trained_on(model, seen):
+    other = saying(model, templates=(("vqa", "{question} =>"), ("caption", "{lang}:")))
+    assert other.answer(seen, "a?") == model.generate(seen, "a? =>")
+    captions = other.caption(seen, "sw")
+    assert [texts["sw"] for texts in captions] == model.generate(seen, "SW:")
+    assert other.ocr(seen, "sw") == model.ocr(seen, "sw")
+
+
 def test_one_picture_and_one_question_have_one_answer(model, picture):
     answer = model.answer(picture, SHORT)
     assert isinstance(answer, Text)

@@ -70,6 +70,8 @@ class Metadata:
     """One or two sentences for people: what it was trained on, what it is for."""
     prompts: tuple[str, ...] = ()
     """Names of the prompts it was trained on (pali/prompts.py); empty where that is not known."""
+    templates: tuple[tuple[str, str], ...] = ()
+    """(name, template) of those it was asked in other words than pali/prompts.py has."""
     prompt_length: int = 0
     """Tokens of the longest prompt it was trained on, the end counted; 0 where not known."""
     sources: tuple[Source, ...] = ()

@@ -83,12 +83,13 @@ def read_splits(
     limit: int | None = None,
     task_modules: Iterable[str] = (),
     pixels: PixelConfig = PixelConfig(),
+    prompts: Iterable[tuple[str, str]] = (),
 ) -> list[Split]:
     """The splits to evaluate, with the prompt and the references of every example.
 
     Args:
       tasks: names of tasks or mixtures; ALL is every task that answers in text.
-      image_size, tokenizer, pixels: the model's.
+      image_size, tokenizer, pixels, prompts: the model's.
       limit: at most so many examples of each split and language.
       task_modules: your own task files.
 
@@ -108,7 +109,7 @@ def read_splits(
     for task in {task.name: task for task in found}.values():
         for name, part in task.splits.items():
             ((fitted, _),) = pipeline.fit_to_model(
-                [(part, 1.0)], image_size=image_size, pixels=pixels
+                [(part, 1.0)], image_size=image_size, pixels=pixels, prompts=prompts
             )
             splits.append(
                 _read_split(name, fitted, task.metric_fns, image_size, pixels, tokenizer, limit)

@@ -18,7 +18,7 @@ import grain
 import jax
 from jaxtyping import Array
 
-from pali import optim
+from pali import optim, prompts
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
 from pali.config import Config, DataConfig, ViTConfig
@@ -53,6 +53,7 @@ class Inputs:
             freezing and data do not fit the model.
         """
         self._config = config
+        prompts.worded(config.data.prompts)  # Raises what is wrong with them, before all else.
         self._stack = contextlib.ExitStack()
         self.tokenizer = Path(config.tokenizer or EMBEDDED / TOKENIZER)
         if config.objective == "generate":
@@ -136,7 +137,11 @@ class Inputs:
         mixture = read_mixture(data.mixture, split, data.task_modules)
         vit, tokenizer = self._config.model.vit, str(self.tokenizer)
         return pipeline.fit_to_model(
-            mixture, image_size=vit.image_size, pixels=vit.pixels, tokenizer=tokenizer
+            mixture,
+            image_size=vit.image_size,
+            pixels=vit.pixels,
+            tokenizer=tokenizer,
+            prompts=data.prompts,
         )
 
     def _batches(

@@ -23,7 +23,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -93,8 +93,9 @@ def fit_to_model(
     image_size: ImageSize | None = None,
     pixels: PixelConfig | None = None,
     tokenizer: str | None = None,
+    prompts: Iterable[tuple[str, str]] = (),
 ) -> list[tuple[Task, float]]:
-    """The mixture with pictures as the model reads them and texts cut by the model's tokenizer.
+    """The mixture with pictures as the model reads them, in its words, cut by its tokenizer.
 
     A task file gives defaults for all; the model decides. What is None stays as it is.
 
@@ -104,13 +105,18 @@ def fit_to_model(
         `pixels` as well draws squares.
       pixels: for functions that make an image and have the fields `size` and `pixels`.
       tokenizer: path of a SentencePiece model, for functions with a field `tokenizer`.
+      prompts: (name, template), for functions with the fields `prompt` and `template`.
 
     Raises:
       ValueError: a function draws squares, and `image_size` is none.
     """
 
+    templates = dict(prompts)
+
     def fitted(function: Any) -> Function:
         changes: dict[str, Any] = {}
+        if hasattr(function, "template") and function.prompt in templates:
+            changes["template"] = templates[function.prompt]
         if tokenizer and hasattr(function, "tokenizer"):
             changes["tokenizer"] = tokenizer
         if getattr(function, "makes_image", False) and hasattr(function, "size"):

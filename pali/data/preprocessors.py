@@ -92,6 +92,8 @@ class TextToText:
 
     prompt: str
     answer: str
+    template: str | None = None
+    """The prompt in other words."""
 
     def __call__(self, example: Example) -> Example:
         """Adds "inputs" and "targets"; RecordError names a record that has no such answer."""
@@ -105,7 +107,10 @@ class TextToText:
                 f"the record {record} has {self.answer!r}: {answer!r}; the answer to prompt "
                 f"{self.prompt!r} must be a text or a list of texts",
             )
-        return example | {"inputs": prompts.get(self.prompt).fill(example), "targets": answer}
+        prompt = prompts.get(self.prompt)
+        if self.template is not None:
+            prompt = prompt.worded(self.template)
+        return example | {"inputs": prompt.fill(example), "targets": answer}
 
 
 @dataclass(frozen=True)
