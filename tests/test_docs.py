@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pali import cli
+from pali.checkpoints.pretrained import load_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
@@ -95,13 +96,19 @@ def test_your_own_lines_are_trained_on_as_the_page_says(folder_with_pictures):
         else words
         for words in command_lines(page)
     ]
-    assert [words[0] for words in lines].count("train") == 2
+    first, second = (words for words in lines if words[0] == "train")
+    first += ["--data.prompts", "caption", "caption {lang}"]
+    assert "--data.records" in second
     program = (
         f"import pali.cli\nfor line in {lines!r}:\n    assert pali.cli.main(line) == 0, line\n"
     )
     run = run_python(program, folder_with_pictures)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout.splitlines()[-1])["lang"] == "sw"
+    for name, templates in (("birds", (("caption", "caption {lang}"),)), ("birds_again", ())):
+        assert (
+            load_model(folder_with_pictures / f"runs/{name}/model").metadata.templates == templates
+        )
 
 
 @pytest.mark.parametrize(
