@@ -26,14 +26,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import grain
 import numpy as np
 import seqio
 import tensorflow as tf
 from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
 import pali.tasks
-from pali.data.pipeline import Example, Function, Source, Task, apply
+from pali.data.pipeline import Drawn, Example, Function, Source, Task, apply
 
 
 class RecordSource(seqio.DataSource):
@@ -74,9 +73,8 @@ class RecordSource(seqio.DataSource):
     ) -> tf.data.Dataset:
         """The records as tensors, shuffled as a whole when asked.
 
-        The permutation is Grain's; each epoch repeats it, and what is drawn at random. Without
-        shuffling the examples are those of our own engine's first epoch. The last three arguments
-        do nothing, as in every SeqIO source.
+        They are those of our own engine's first epoch, shuffled or not, for the same seed; every
+        epoch repeats it. The last three arguments do nothing, as in every SeqIO source.
 
         Raises:
           RecordError, ImageError: a record cannot be used. Our own engine keeps an empty place for
@@ -84,22 +82,16 @@ class RecordSource(seqio.DataSource):
         """
         del sequence_length, use_cached, num_epochs
         source = self.records[split]
-        length = len(source)
-        if not length:
+        if not len(source):
             raise ValueError(f"split {split!r} of {source} has no record")
-        if shuffle and seed is None:
-            seed = int(np.random.default_rng().integers(2**31))
-        name = f"{seed or 0}/{self._task_name}"
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31)) if shuffle else 0
+        drawn = Drawn(Task(self._task_name, source), int(seed), shuffle)
 
         def read(index: np.integer) -> Example:
-            position = int(index)
-            if shuffle:
-                position = grain.experimental.index_shuffle(
-                    position, max_index=length - 1, seed=int(seed or 0) % 2**32, rounds=4
-                )
-            return source[position] | {"draw": f"{name}/{position}/0"}
+            return drawn.record(int(index))
 
-        indices = tf.data.Dataset.range(length)
+        indices = tf.data.Dataset.range(len(source))
         if shard_info is not None and shard_info.num_shards > 1:
             indices = indices.shard(shard_info.num_shards, shard_info.index)
         return _map(indices, read, read(np.int64(0)))
@@ -319,8 +311,10 @@ def _read_task(task: seqio.Task, split: str) -> Task:
     for preprocessor in task.preprocessors:
         if not isinstance(preprocessor, PerExample):
             raise ValueError(
-                f"task {task.name!r} has the preprocessor {preprocessor}, which runs in TensorFlow "
-                "only; write it as a function dict -> dict and lift it by per_example(…)"
+                f"task {task.name!r} has the preprocessor {preprocessor}, which works on a whole "
+                "tf.data set: training needs exactly one example of every record. Write it as a "
+                "function dict -> dict, lifted by per_example(…); what makes several examples of a "
+                "record, or none, belongs before the records are written (pali data prepare)"
             )
         functions += preprocessor.functions
     return Task(task.name, task.source.records[split], tuple(functions))

@@ -108,6 +108,10 @@ def test_seqio_shuffles_the_whole_split_by_seed():
     assert sorted(keys(1)) == sorted(in_order)
     assert keys(1) != in_order
     assert sorted(keys(None)) == sorted(in_order)
+    ours = mixture_dataset(read_mixture("bridge_captions"), seed=1)
+    assert keys(1) == [
+        (e["image_key"], e["lang"]) for e in map(ours.__getitem__, range(len(PAIRS)))
+    ]
 
 
 def test_shards_of_seqio_cover_the_split_once():
