@@ -101,6 +101,7 @@ def remarks(
     tokenizer: Tokenizer,
     trained_on: Sequence[str],
     longest: int,
+    untrained: bool,
 ) -> Iterator[str]:
     """What is to be said about prompts that a model may not be up to.
 
@@ -111,7 +112,13 @@ def remarks(
       tokenizer: the model's.
       trained_on: names of the prompts the model was trained on; empty where that is not known.
       longest: tokens of the longest prompt it was trained on; 0 where that is not known.
+      untrained: what joins its ViT to its mT5 is random.
     """
+    if untrained:
+        yield (
+            "the model was joined from a ViT and an mT5 and not trained since: its answers mean "
+            "nothing; start a training from it (init.models of a config)"
+        )
     if trained_on and not {prompt, _ALSO.get(prompt)} & set(trained_on):
         yield (
             f"the model was not trained on {prompt!r} prompts but on {', '.join(trained_on)}; its "

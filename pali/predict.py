@@ -417,9 +417,14 @@ class Model:
 
     def _remark(self, prompt: str, asked: Iterable[str], words: Sequence[str] = ()) -> None:
         """Warns of what the model may not be up to (pali/asking.py)."""
-        trained_on, longest = self.metadata.prompts, self.metadata.prompt_length
         for remark in asking.remarks(
-            prompt, asked, words, tokenizer=self.tokenizer, trained_on=trained_on, longest=longest
+            prompt,
+            asked,
+            words,
+            tokenizer=self.tokenizer,
+            trained_on=self.metadata.prompts,
+            longest=self.metadata.prompt_length,
+            untrained=self.metadata.untrained,
         ):
             warnings.warn(remark, asking.Notice, stacklevel=3)
 

@@ -13,12 +13,9 @@ def tokenizer(tiny_tokenizer):
     return Tokenizer(tiny_tokenizer)
 
 
-def remarks(tokenizer, asked=(), words=(), prompt="vqa", trained_on=(), longest=0):
-    return list(
-        asking.remarks(
-            prompt, asked, words, tokenizer=tokenizer, trained_on=trained_on, longest=longest
-        )
-    )
+def remarks(tokenizer, asked=(), words=(), prompt="vqa", **metadata):
+    described = {"trained_on": (), "longest": 0, "untrained": False} | metadata
+    return list(asking.remarks(prompt, asked, words, tokenizer=tokenizer, **described))
 
 
 def test_questions_keep_their_order_and_lose_the_space_around_them():

@@ -181,6 +181,11 @@ def test_a_task_that_the_model_was_not_trained_on_is_said_and_done(model, pictur
         assert found == getattr(model, verb)(picture, words)
 
 
+def test_a_model_that_was_joined_and_not_trained_says_so(model, picture):
+    with pytest.warns(asking.Notice, match="joined from a ViT and an mT5 and not trained since"):
+        assert saying(model, untrained=True).caption(picture) == model.caption(picture)
+
+
 def test_rank_takes_one_list_for_all_or_one_for_each(model, seen):
     together = model.rank(seen, "a", ["dog", "mbwa na paka"])
     apart = model.rank(seen, "a", [["dog", "mbwa na paka"], ["mbwa na paka"]])

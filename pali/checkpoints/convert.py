@@ -61,7 +61,8 @@ def write_pali(
     with folders.made(dest) as folder:
         containers.save(folder, _tensors(joined, "", dtype, progress), {"format": "pali"})
         (folder / pretrained.TOKENIZER).write_bytes(joined.tokenizer)
-        metadata = replace(joined.metadata, sources=joined.sources)
+        untrained = joined.metadata.untrained or bool(joined.fresh)
+        metadata = replace(joined.metadata, sources=joined.sources, untrained=untrained)
         pretrained.write_config(folder, config, metadata)
         (folder / pretrained.CARD).write_text(joined.card or card(joined), encoding="utf-8")
 

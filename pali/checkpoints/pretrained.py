@@ -76,6 +76,8 @@ class Metadata:
     """Tokens of the longest prompt it was trained on, the end counted; 0 where not known."""
     sources: tuple[Source, ...] = ()
     """Of a converted model."""
+    untrained: bool = False
+    """What joins its ViT to its mT5 is still random: no answer means anything."""
 
 
 @dataclasses.dataclass(frozen=True)
