@@ -142,8 +142,9 @@ def per_example(*functions: Function, binary: tuple[str, ...] = ()) -> PerExampl
 
     Args:
       functions: first to last; each example must have the same keys, types and ranks after them.
-      binary: keys whose strings are bytes, such as encoded pictures. TensorFlow does not tell them
-        from text, and all others are decoded as UTF-8 before a function sees them.
+      binary: keys whose strings are bytes: ("image",) where the source gives pictures as the bytes
+        of their files (Parquet, WebDataset, …). TensorFlow does not tell them from text, and all
+        others are decoded as UTF-8 before a function sees them.
     """
     return PerExample(functions, binary)
 
