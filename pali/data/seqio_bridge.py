@@ -372,11 +372,21 @@ def _spec(key: str, value: Any) -> tf.TensorSpec:
 def _to_python(example: Mapping[str, Any], binary: tuple[str, ...]) -> Example:
     """What TensorFlow made of an example -> what it was: text, numbers, lists of text, arrays."""
 
+    def text(key: str, value: bytes) -> str | bytes:
+        if key in binary:
+            return value
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"field {key!r} is not text; say so: per_example(…, binary=({key!r},))"
+            ) from None
+
     def restore(key: str, value: Any) -> Any:
         if isinstance(value, bytes):
-            return value if key in binary else value.decode()
+            return text(key, value)
         if value.dtype == object:
-            return [item if key in binary else item.decode() for item in value]
+            return [text(key, item) for item in value]
         return value.item() if value.ndim == 0 else value
 
     return {key: restore(key, value) for key, value in example.items()}
