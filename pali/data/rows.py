@@ -35,7 +35,7 @@ class FileRows:
 
     def __len__(self) -> int:
         """Rows of all files."""
-        return self.ends[-1]
+        return self.ends[-1] if self.ends else 0
 
     def find(self, index: int) -> tuple[int, int]:
         """(number of the file, number of the row in it), both from 0; IndexError if none is."""

@@ -152,7 +152,9 @@ def _open(folder: str, split: str) -> _Split:
     formats = {file_format.value for file_format in builder.info.available_file_formats()}
     examples: Any
     try:
-        if formats & {"array_record", "parquet"}:
+        if not count:
+            examples = ()
+        elif formats & {"array_record", "parquet"}:
             raw = tfds.decode.DeserializeMethod.RAW_BYTES
             examples = builder.as_data_source(split, deserialize_method=raw)
             # Of array_record, TFDS opens files as late as their records are read.

@@ -69,6 +69,7 @@ def test_home_is_understood(folder, monkeypatch):
 
 
 def test_rows_are_found_past_files_that_have_none():
+    assert len(FileRows.of([], [])) == 0
     rows = FileRows.of(["a", "b", "c", "d"], [0, 2, 0, 1])
     assert len(rows) == 3
     assert [rows.find(i) for i in range(3)] == [(1, 0), (1, 1), (3, 0)]

@@ -133,6 +133,7 @@ def test_parts_of_splits_are_those_of_tensorflow(built, name):
     assert [r["id"] for r in read_all(source)] == order
     both = Tfds(folders[name], "test+train[2:]", binary=("raw",))
     assert [r["id"] for r in read_all(both)][3:] == order
+    assert len(Tfds(folders[name], "train[:0]")) == 0
 
 
 def test_parts_of_parquet_are_refused_because_tfds_reads_it_whole(built):
