@@ -145,6 +145,8 @@ def missing_extra(error: ModuleNotFoundError, extra: str = "train") -> CommandEr
     name = (error.name or "").split(".")[0]
     if name in ("", "pali"):
         raise error
+    if name == "datasets":  # What a task's source may need of another extra.
+        extra = "hf"
     return CommandError(f"this needs {name}, which is not installed: {install_command(extra)}")
 
 

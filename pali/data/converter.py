@@ -105,7 +105,12 @@ def _known(example: Example) -> Example:
     return known
 
 
-def _check(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
+def _check(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    if isinstance(value, bytes):
+        raise ValueError(
+            f"{name} is still the bytes of a file: give the task the function DecodePicture, or "
+            "its source image=None, if it is of text alone"
+        )
     if value.shape != shape:
         raise ValueError(
             f"{name} has shape {value.shape}, and the model expects {shape}: the size in the task "

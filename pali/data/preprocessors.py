@@ -12,6 +12,7 @@ True`, so that training on cached visual tokens can leave it out.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -71,15 +72,26 @@ class RenderScene:
 
 @dataclass(frozen=True)
 class DecodePicture:
-    """image_key, the path of a picture file -> image u8[h w 3]."""
+    """A picture file -> image u8[h w 3]: its bytes in "image", else the path in "image_key"."""
 
     size: ImageSize
     pixels: PixelConfig = field(default_factory=PixelConfig)
     makes_image: ClassVar[bool] = True
 
     def __call__(self, example: Example) -> Example:
-        """Adds "image"; raises ImageError, which names the file, when it cannot be read."""
-        return example | {"image": load_image(example["image_key"], self.size, self.pixels)}
+        """Makes "image" pixels.
+
+        Raises:
+          ImageError: the file cannot be read; named by "image_key", which bytes may do without.
+          RecordError: there are neither bytes nor a path.
+        """
+        source, name = example.get("image"), example.get("image_key")
+        if not isinstance(source, bytes):
+            source = name
+        if source is None:
+            message = f"the record with {', '.join(example)} has no picture"
+            raise RecordError("picture", f'{message}: neither bytes in "image" nor an "image_key"')
+        return example | {"image": load_image(source, self.size, self.pixels, name)}
 
 
 @dataclass(frozen=True)
@@ -96,12 +108,18 @@ class TextToText:
     """The prompt in other words."""
 
     def __call__(self, example: Example) -> Example:
-        """Adds "inputs" and "targets"; RecordError names a record that has no such answer."""
+        """Adds "inputs" and "targets".
+
+        Raises:
+          RecordError: the record has no such answer, or a field of the prompt is None or NaN, as
+            what a table has no value for. It names the record.
+          ValueError: there is no such field at all: a mistake in the task.
+        """
         answer = example.get(self.answer)
         if isinstance(answer, list | tuple) and all(isinstance(part, str) for part in answer):
             answer = ", ".join(answer)
+        record = example.get("image_key", f"with {', '.join(example)}")
         if not isinstance(answer, str):
-            record = example.get("image_key", f"with {', '.join(example)}")
             raise RecordError(
                 "text",
                 f"the record {record} has {self.answer!r}: {answer!r}; the answer to prompt "
@@ -110,6 +128,11 @@ class TextToText:
         prompt = prompts.get(self.prompt)
         if self.template is not None:
             prompt = prompt.worded(self.template)
+        for name in prompt.fields:
+            value = example.get(name, "")
+            if value is None or (isinstance(value, float) and math.isnan(value)):
+                message = f"the record {record} has {name!r}: {value}"
+                raise RecordError("text", f"{message}; prompt {self.prompt!r} needs a text")
         return example | {"inputs": prompt.fill(example), "targets": answer}
 
 

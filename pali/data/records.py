@@ -228,6 +228,8 @@ def _write_task(path: pathlib.Path, task: Task) -> None:
     examples = Drawn(task, seed=0, shuffled=False)
     for index in range(len(examples)):
         example = examples[index]
+        if isinstance(example.get("image"), bytes):  # A file that nothing has decoded.
+            del example["image"]
         if "image_key" in example:
             first.setdefault(example["image_key"], index)
         writer.write(pack(example))

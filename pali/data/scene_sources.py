@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pali.data import object_prompts, questions
+from pali.data.rows import checked
 from pali.data.scenes import Scene, describe, has_repeats
-from pali.data.sources import checked
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,9 @@ def per_example(*functions: Function, binary: tuple[str, ...] = ()) -> PerExampl
 
     Args:
       functions: first to last; each example must have the same keys, types and ranks after them.
-      binary: keys whose strings are bytes, such as encoded pictures. TensorFlow does not tell them
-        from text, and all others are decoded as UTF-8 before a function sees them.
+      binary: keys whose strings are bytes: ("image",) where the source gives pictures as the bytes
+        of their files (Parquet, WebDataset, …). TensorFlow does not tell them from text, and all
+        others are decoded as UTF-8 before a function sees them.
     """
     return PerExample(functions, binary)
 
@@ -365,11 +366,21 @@ def _spec(key: str, value: Any) -> tf.TensorSpec:
 def _to_python(example: Mapping[str, Any], binary: tuple[str, ...]) -> Example:
     """What TensorFlow made of an example -> what it was: text, numbers, lists of text, arrays."""
 
+    def text(key: str, value: bytes) -> str | bytes:
+        if key in binary:
+            return value
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"field {key!r} is not text; say so: per_example(…, binary=({key!r},))"
+            ) from None
+
     def restore(key: str, value: Any) -> Any:
         if isinstance(value, bytes):
-            return value if key in binary else value.decode()
+            return text(key, value)
         if value.dtype == object:
-            return [item if key in binary else item.decode() for item in value]
+            return [text(key, item) for item in value]
         return value.item() if value.ndim == 0 else value
 
     return {key: restore(key, value) for key, value in example.items()}

@@ -33,6 +33,7 @@ from pali.data.demo_corpus import (
     load_corpus,
 )
 from pali.data.drawing import number_of
+from pali.data.rows import checked
 from pali.data.skipping import RecordError
 
 TRAIN_VIEWS = 100_000
@@ -213,10 +214,3 @@ def _lines(path: str) -> list[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-
-
-def checked(index: int, length: int) -> int:
-    """The index of a record; IndexError where there is none, as sources must raise it."""
-    if not 0 <= index < length:
-        raise IndexError(f"record {index} of {length}")
-    return index

@@ -21,7 +21,8 @@ from pali.data.demo_flags import TRAIN_FLAGS, UNSEEN_FLAGS, DemoFlags, load_flag
 from pali.data.demo_strings import DemoStrings, is_unseen, load_strings
 from pali.data.drawing import number_of
 from pali.data.question_phrases import FLAG_QUESTIONS
-from pali.data.sources import TRAIN_VIEWS, checked, picture
+from pali.data.rows import checked
+from pali.data.sources import TRAIN_VIEWS, picture
 
 OCR_SPLITS: dict[str, str] = {
     "train": "strings, alone and combined, without the unseen ones",

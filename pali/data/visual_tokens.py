@@ -31,6 +31,7 @@ from rich.progress import track
 
 from pali.checkpoints import merge
 from pali.data.pipeline import Example, Mixture, apply
+from pali.data.skipping import RecordError
 
 FORMAT = 1
 SAVE_EVERY = 16
@@ -66,6 +67,7 @@ def pictures(mixture: Mixture) -> dict[str, MakeImage]:
     """{image_key: function that makes the picture} of every different picture in a mixture.
 
     A source with an attribute `pictures` (a source of its different pictures) is not read through.
+    Records that cannot be read have none.
     """
     found: dict[str, MakeImage] = {}
     for task, _ in mixture:
@@ -74,7 +76,10 @@ def pictures(mixture: Mixture) -> dict[str, MakeImage]:
             continue
         source = getattr(task.source, "pictures", task.source)
         for index in range(len(source)):
-            key = source[index]["image_key"]
+            try:
+                key = source[index]["image_key"]
+            except RecordError:  # The pipeline skips it as well, and never asks for its picture.
+                continue
             if key not in found:
                 found[key] = functools.partial(_make, source, index, tuple(makers))
     return found

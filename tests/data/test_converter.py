@@ -59,6 +59,12 @@ def test_too_long_texts_are_cut():
     assert features["decoder_loss_weights"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("convert", [EncoderDecoderFeatures(5, 4, 4), ClassificationFeatures(4)])
+def test_a_picture_that_nothing_decoded_is_said(convert):
+    with pytest.raises(ValueError, match="image is still the bytes of a file: give"):
+        convert(EXAMPLE | {"image": b"a file"})
+
+
 def test_text_alone_carries_an_empty_masked_picture():
     text = {key: EXAMPLE[key] for key in ("inputs", "targets")}
     pixels = EncoderDecoderFeatures(5, 4, image_size=4)(text)

@@ -20,6 +20,7 @@ from pali.data.preprocessors import (
 )
 from pali.data.rendering import render
 from pali.data.scenes import describe, render_scene
+from pali.data.skipping import RecordError
 from pali.image import ImageError, load_image
 from pali.tokenizer import Tokenizer
 
@@ -56,6 +57,25 @@ def test_decode_picture_reads_the_file_as_inference_does(tmp_path):
     np.testing.assert_array_equal(image, load_image(path, 8))
     with pytest.raises(ImageError, match="missing.png: no such file"):
         DecodePicture(8)({"image_key": str(tmp_path / "missing.png")})
+
+
+def test_decode_picture_takes_bytes_where_there_are_some(tmp_path):
+    path = tmp_path / "wide.png"
+    Image.fromarray(np.arange(600, dtype=np.uint8).reshape(10, 20, 3)).save(path)
+    expected = load_image(str(path), 8)
+    for key in ({"image_key": "birds.tar#7"}, {}):
+        image = DecodePicture(8)({"image": path.read_bytes(), **key})["image"]
+        np.testing.assert_array_equal(image, expected)
+    with pytest.raises(ImageError, match="birds.tar#7"):
+        DecodePicture(8)({"image": b"no picture", "image_key": "birds.tar#7"})
+    with pytest.raises(RecordError, match='with caption has no picture: neither bytes in "image"'):
+        DecodePicture(8)({"caption": "a"})
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_a_prompt_is_not_filled_with_nothing(value):
+    with pytest.raises(RecordError, match=f"record a.png has 'lang': {value}; prompt 'caption' ne"):
+        TextToText("caption", "name")({"image_key": "a.png", "name": "a dog", "lang": value})
 
 
 def test_text_to_text_fills_the_prompt_and_joins_lists():

@@ -18,7 +18,7 @@ import pali
 from pali.data import visual_tokens
 from pali.data.converter import EncoderDecoderFeatures
 from pali.data.pipeline import Task, batch_dataset, mixture_dataset, replace_image_function
-from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
+from pali.data.preprocessors import DecodePicture, RenderPicture, TextToText, Tokenize
 from pali.data.records import file_hash, pack, read_records, unpack, write_records
 from pali.data.sources import DemoTexts
 
@@ -56,6 +56,16 @@ def assert_equal_batches(first, second):
 def test_records_give_the_batches_of_the_mixture(mixture, tmp_path):
     write_records(mixture, tmp_path, "train")
     assert_equal_batches(batches(mixture), batches(read_records(tmp_path, "train")))
+
+
+def test_files_of_pictures_that_are_left_out_are_not_stored(tiny_tokenizer, tmp_path):
+    record = {"image": b"the bytes of a file", "image_key": "a", "lang": "sw", "name": "mbwa"}
+    functions = (DecodePicture(8), TextToText("caption", "name"), Tokenize(str(tiny_tokenizer)))
+    task = Task("captions", (record, record), functions)
+    write_records([(task, 1.0)], tmp_path, "train", pictures=False)
+    ((read, _),) = read_records(tmp_path, "train")
+    assert "image" not in read.source[1]
+    assert read.source[1]["image_key"] == "a"
 
 
 def test_records_without_pictures_train_on_visual_tokens(mixture, tmp_path):

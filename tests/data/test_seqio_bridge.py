@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One definition, two engines: SeqIO and Grain yield the same examples, array by array."""
 
+import io
 import os
 import pathlib
 import subprocess
@@ -10,12 +11,16 @@ import textwrap
 import warnings
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import pali
 from pali.data.converter import EncoderDecoderFeatures
+from pali.data.parquet import Parquet
 from pali.data.pipeline import mixture_dataset, task_dataset
-from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
+from pali.data.preprocessors import DecodePicture, RenderPicture, TextToText, Tokenize
 from pali.data.sources import DemoTexts
 
 with warnings.catch_warnings():
@@ -93,6 +98,41 @@ def test_both_engines_yield_the_same_examples(name):
     ((task, rate),) = read_mixture(name)
     assert rate == 1.0
     assert_equal_examples(list(task_dataset(task)), read(dataset))
+
+
+def test_pictures_as_bytes_go_through_both_engines(tmp_path, tiny_tokenizer):
+    pictures = []
+    for shade in range(5):
+        file = io.BytesIO()
+        Image.new("RGB", (9, 7), (shade * 40, 0, 9)).save(file, "JPEG")
+        pictures.append({"bytes": file.getvalue(), "path": None})
+    captions = ["mbwa", "ฝน\u2028ตก", "a dog", "", "paka"]
+    table = pa.table({"image": pictures, "caption": captions, "lang": ["sw", "th"] * 2 + ["sw"]})
+    pq.write_table(table, tmp_path / "birds.parquet", row_group_size=2)
+    tokenizer = str(tiny_tokenizer)
+    functions = (DecodePicture(8), TextToText("caption", "caption"), Tokenize(tokenizer))
+
+    def add(name, **options):
+        return seqio.TaskRegistry.add(
+            name,
+            source=RecordSource({"train": Parquet(str(tmp_path))}),
+            preprocessors=[per_example(*functions, **options)],
+            output_features=pali_features(tokenizer),
+            shuffle_buffer_size=None,
+        )
+
+    try:
+        dataset = add("bytes", binary=("image",)).get_dataset(split="train", shuffle=False)
+        ((task, _),) = read_mixture("bytes")
+        ours = list(task_dataset(task))
+        assert len(ours) == 5
+        assert ours[4]["image"].shape == (8, 8, 3)
+        assert_equal_examples(ours, read(dataset))
+        with pytest.raises(ValueError, match=r"field 'image' is not text; .*binary=\('image',\)"):
+            add("bytes_unsaid").get_dataset(split="train", shuffle=False)
+    finally:
+        seqio.TaskRegistry.remove("bytes")
+        seqio.TaskRegistry.remove("bytes_unsaid")
 
 
 def test_seqio_shuffles_the_whole_split_by_seed():

@@ -10,8 +10,8 @@ import pytest
 
 from pali.data import visual_tokens
 from pali.data.pipeline import Task, replace_image_function
-from pali.data.preprocessors import RenderPicture
-from pali.data.sources import DemoPictures, DemoTexts
+from pali.data.preprocessors import DecodePicture, RenderPicture
+from pali.data.sources import DemoPictures, DemoTexts, JsonLines
 from pali.data.visual_tokens import build, pictures, vit_fingerprint
 
 PARAMS = {"head": {"kernel": np.arange(6.0).reshape(2, 3)}, "cls": np.ones(2, np.float32)}
@@ -145,3 +145,11 @@ def test_training_on_the_cache_sees_the_tokens_of_its_pictures(tmp_path):
         image = RenderPicture(8)(task.source[index])["image"]
         tokens = cached.functions[0](cached.source[index])["visual_tokens"]
         np.testing.assert_array_equal(tokens, encode(image[None])[0])
+
+
+def test_a_record_that_cannot_be_read_has_no_picture(tmp_path):
+    lines = ['{"image": "a.png"}', '{"image": null}', "no JSON", '{"image": "b.png"}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    source = JsonLines(str(tmp_path / "rows.jsonl"), image_folder="birds")
+    found = pictures([(Task("birds", source, (DecodePicture(8),)), 1.0)])
+    assert list(found) == ["birds/a.png", "birds/b.png"]
