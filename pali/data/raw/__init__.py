@@ -6,10 +6,18 @@ from __future__ import annotations
 
 import difflib
 
+from pali.data.raw.conceptual_captions import CC3M, CC12M
 from pali.data.raw.dataset import Dataset
 from pali.data.raw.mc4 import MC4
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (MC4,)}
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (
+        CC3M,
+        CC12M,
+        MC4,
+    )
+}
 """Every dataset that `pali data prepare` knows, by name."""
 
 
