@@ -58,6 +58,16 @@ def test_decode_picture_reads_the_file_as_inference_does(tmp_path):
         DecodePicture(8)({"image_key": str(tmp_path / "missing.png")})
 
 
+def test_decode_picture_reads_the_bytes_of_a_record(tmp_path):
+    path = tmp_path / "wide.png"
+    Image.fromarray(np.arange(600, dtype=np.uint8).reshape(10, 20, 3)).save(path)
+    record = {"image_key": "cc3m/train/7", "image": path.read_bytes()}
+    image = DecodePicture(8)(record)["image"]
+    np.testing.assert_array_equal(image, load_image(str(path), 8))
+    with pytest.raises(ImageError, match="cc3m/train/7"):
+        DecodePicture(8)(record | {"image": b"<html>"})
+
+
 def test_text_to_text_fills_the_prompt_and_joins_lists():
     caption = TextToText("caption", "name")(RECORD)
     assert caption["inputs"] == "Generate the alt_text in SW at 0: <extra_id_0>"
