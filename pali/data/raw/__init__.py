@@ -6,16 +6,22 @@ from __future__ import annotations
 
 import difflib
 
+from pali.data.raw.captions_35l import CC3M_35L, COCO_35L
 from pali.data.raw.conceptual_captions import CC3M, CC12M
 from pali.data.raw.dataset import Dataset
 from pali.data.raw.mc4 import MC4
+from pali.data.raw.web import WEB, WEB_OCR
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
         CC3M,
         CC12M,
+        CC3M_35L,
+        COCO_35L,
         MC4,
+        WEB,
+        WEB_OCR,
     )
 }
 """Every dataset that `pali data prepare` knows, by name."""

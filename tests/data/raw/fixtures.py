@@ -11,6 +11,7 @@ from PIL import Image
 
 from pali.data.demo_corpus import load_corpus
 from pali.data.rendering import render
+from pali.languages import resolve
 
 CODES = ("1f415", "1f408", "1f33b", "1f682", "1f34e", "1f511")
 
@@ -24,7 +25,7 @@ def jpeg(code: str) -> bytes:
 
 
 def name(code: str, lang: str = "en") -> str:
-    return load_corpus().names(lang)[code]
+    return load_corpus().names(resolve(lang))[code]
 
 
 def write_tar(path, files: dict[str, bytes]) -> None:
