@@ -10,8 +10,7 @@ One JSON object a line, each one caption in one language:
     cc3m_mt_{train,dev}.jsonl    image_id is the row in CC3M's list of the split, from 1
     coco_mt_{train,dev}.jsonl    image_id is "COCOID_N": a picture of COCO, and which caption of it
 
-as they are, or packed (.bz2, .gz). A packed file is read by one process from front to back; one
-that is unpacked is cut into pieces that are read at once, and read where it is if both are there.
+as they are, or packed (pali/data/raw/json_lines.py).
 
 Records: id "train/17/sw" (split, image_id, language), picture, lang, caption. Texts are as
 published: tokenised, in lower case, and with # for every digit in CC3M. English is the source of
@@ -21,33 +20,18 @@ is written like the translations.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import json
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from pali.data.pipeline import Example
+from pali.data.raw import fields, json_lines
 from pali.data.raw.dataset import Dataset, Part
 from pali.data.skipping import RecordError
-from pali.languages import resolve
 
-SPLITS = {"train": "train", "dev": "validation"}
 ENGLISH_FROM = "de"
 """The language whose rows English is taken from."""
-
-PIECE = 2**28
-"""Bytes of an unpacked file that one process reads."""
-
-_OPEN: dict[str, Callable[[Path], Any]] = {
-    "": lambda path: path.open("rb"),
-    ".bz2": bz2.open,
-    ".gz": gzip.open,
-}
 
 
 @dataclass(frozen=True)
@@ -62,47 +46,21 @@ class Translations:
     """Whether pictures of different splits have the same numbers."""
 
     def parts(self, folder: Path) -> list[Part]:
-        """Pieces of the files that are there.
-
-        Raises:
-          FileNotFoundError: there is none.
-        """
-        found = []
-        for name, split in SPLITS.items():
-            file = f"{self.prefix}_{name}.jsonl"
-            paths = [path for end in _OPEN if (path := folder / f"{file}{end}").is_file()]
-            if paths and paths[0].suffix == ".jsonl":
-                size = paths[0].stat().st_size
-                found += [
-                    Part(split, file, start, min(start + PIECE, size))
-                    for start in range(0, size, PIECE)
-                ]
-            elif paths:
-                found.append(Part(split, paths[0].name))
-        if not found:
-            raise FileNotFoundError(
-                f"{folder} has no {self.prefix}_train.jsonl and no {self.prefix}_dev.jsonl, nor "
-                "either as .bz2 or .gz"
-            )
-        return found
+        """Pieces of the files that are there; FileNotFoundError if none is."""
+        files = {"train": f"{self.prefix}_train.jsonl", "validation": f"{self.prefix}_dev.jsonl"}
+        return json_lines.parts(folder, files)
 
     def read(self, folder: Path, part: Part) -> Iterator[Example | RecordError]:
         """id, picture, lang, caption of the rows that begin in a piece."""
-        path = folder / part.file
-        try:
-            for place, line in _lines(path, part):
-                try:
-                    yield from self._records(line, f"{path}, byte {place}", part.split)
-                except RecordError as error:
-                    yield error
-        except (EOFError, OSError, zlib.error) as error:
-            if getattr(error, "errno", None) is not None:
-                raise  # The disk's, and not the content's.
-            raise ValueError(f"{path} is damaged ({error}); fetch it again") from None
+        for place, line in json_lines.lines(folder, part):
+            try:
+                yield from self._records(line, f"{part.file}, byte {place}", part.split)
+            except RecordError as error:
+                yield error
 
     def _records(self, line: bytes, where: str, split: str) -> Iterator[Example | RecordError]:
         """The translation, and where it is German the English."""
-        row = _object(line, where)
+        row = fields.json_object(line, where)
         image = re.fullmatch(self.image_id, str(row.get("image_id")))
         if not image:
             raise RecordError("row", f'{where} has "image_id": {row.get("image_id")!r}')
@@ -114,57 +72,11 @@ class Translations:
             texts["src_lang"] = "caption_tokenized"
         for code, key in texts.items():
             try:
-                lang, caption = _language(row, code, where), _caption(row, key, where)
+                lang, caption = fields.language(row, code, where), fields.text(row, key, where)
                 identifier = f"{split}/{image[0]}/{lang}"
                 yield {"id": identifier, "picture": picture, "lang": lang, "caption": caption}
             except RecordError as error:
                 yield error
-
-
-def _lines(path: Path, part: Part) -> Iterator[tuple[int, bytes]]:
-    """Place and content of every line that begins in [start, stop) of what is unpacked."""
-    file: BinaryIO
-    with _OPEN[path.suffix.removesuffix(".jsonl")](path) as file:
-        place = part.start
-        if place:
-            # A line that began before belongs to the piece before.
-            file.seek(place - 1)
-            place += len(file.readline()) - 1
-        while part.stop is None or place < part.stop:
-            line = file.readline()
-            if not line:
-                return
-            yield place, line
-            place += len(line)
-
-
-def _object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise RecordError("row", f"{where} is no JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise RecordError("row", f"{where} is no JSON object")
-    return row
-
-
-def _language(row: dict[str, Any], key: str, where: str) -> str:
-    code = row.get(key)
-    try:
-        if not isinstance(code, str):
-            raise ValueError("expected the code of a language")
-        return resolve(code)
-    except ValueError as error:
-        raise RecordError("row", f'{where} has "{key}": {code!r}; {error}') from None
-
-
-def _caption(row: dict[str, Any], key: str, where: str) -> str:
-    text = row.get(key)
-    if not isinstance(text, str):
-        raise RecordError("row", f'{where} has "{key}": {text!r}; expected a text')
-    if not text.strip():
-        raise RecordError("text", f'{where} has an empty "{key}"')
-    return text.strip()
 
 
 def _with_english(rows: int) -> int:

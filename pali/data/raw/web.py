@@ -24,13 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pali.data.pipeline import Example
-from pali.data.raw import webdataset
+from pali.data.raw import fields, webdataset
 from pali.data.raw.dataset import Dataset, Part
 from pali.data.skipping import RecordError
-from pali.languages import resolve
 
 
 def read_texts(folder: Path, part: Part) -> Iterator[Example | RecordError]:
@@ -39,7 +37,7 @@ def read_texts(folder: Path, part: Part) -> Iterator[Example | RecordError]:
         try:
             yield {
                 "id": f"{part.split}/{sample.key}",
-                "lang": _language(sample.about, f"{sample.where}.json"),
+                "lang": fields.language(sample.about, "lang", f"{sample.where}.json"),
                 "text": sample.text,
                 "image": sample.picture,
             }
@@ -50,43 +48,26 @@ def read_texts(folder: Path, part: Part) -> Iterator[Example | RecordError]:
 def read_ocr(folder: Path, part: Part) -> Iterator[Example | RecordError]:
     """id, picture, lang, text of every language that is read in a picture."""
     for sample in webdataset.samples(folder / part.file):
-        where = f'"ocr" of {sample.where}.json'
         picture = f"{part.split}/{sample.key}"
-        texts: dict[str, list[str]] = {}
         try:
-            strings = sample.about.get("ocr", [])
-            if not isinstance(strings, list):
-                raise RecordError("row", f"{where} is {strings!r}; expected a list")
-            for string in strings:
-                lang, text = _language(string, where), _text(string, where)
-                texts.setdefault(lang, []).extend(text.split())
+            for lang, text in _texts(sample).items():
+                record = {"picture": picture, "lang": lang, "text": text}
+                yield {"id": f"{picture}/{lang}"} | record
         except RecordError as error:
             yield error
-            continue
-        for lang, words in texts.items():
-            identifier = f"{picture}/{lang}"
-            if words:
-                record = {"picture": picture, "lang": lang, "text": " ".join(words)}
-                yield {"id": identifier} | record
-            else:
-                yield RecordError("text", f"{where} has nothing but space in {lang}")
 
 
-def _language(about: Any, where: str) -> str:
-    code = about.get("lang") if isinstance(about, dict) else None
-    if not isinstance(code, str):
-        raise RecordError("row", f'{where} has "lang": {code!r}; expected the code of a language')
-    try:
-        return resolve(code)
-    except ValueError as error:
-        raise RecordError("row", f"{where}: {error}") from None
-
-
-def _text(string: dict[str, Any], where: str) -> str:
-    text = string.get("text")
-    if not isinstance(text, str):
-        raise RecordError("row", f'{where} has "text": {text!r}; expected a text')
-    return text
+def _texts(sample: webdataset.Sample) -> dict[str, str]:
+    """What is read in a picture, by language."""
+    where = f'"ocr" of {sample.where}.json'
+    strings = sample.about.get("ocr", [])
+    if not isinstance(strings, list) or not all(isinstance(string, dict) for string in strings):
+        raise RecordError("row", f"{where} is {strings!r}; expected a list of objects")
+    texts: dict[str, list[str]] = {}
+    for string in strings:
+        words = fields.text(string, "text", where).split()
+        texts.setdefault(fields.language(string, "lang", where), []).extend(words)
+    return {lang: " ".join(words) for lang, words in texts.items()}
 
 
 _FILES = """

@@ -13,12 +13,12 @@ https://github.com/webdataset/webdataset: a sample's name ends at the first dot 
 from __future__ import annotations
 
 import itertools
-import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pali.data.raw import fields
 from pali.data.raw.dataset import Part
 from pali.data.skipping import RecordError
 
@@ -59,13 +59,7 @@ class Sample(NamedTuple):
     @property
     def about(self) -> dict[str, Any]:
         """What .json says; RecordError if that is missing or no JSON object."""
-        try:
-            found = json.loads(self.files.get("json", b""))
-        except ValueError as error:
-            raise RecordError("row", f"{self.where}.json is missing or damaged: {error}") from None
-        if not isinstance(found, dict):
-            raise RecordError("row", f"{self.where}.json is no JSON object")
-        return found
+        return fields.json_object(self.files.get("json", b""), f"{self.where}.json")
 
 
 def parts(folder: Path) -> list[Part]:

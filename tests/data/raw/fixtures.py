@@ -10,6 +10,7 @@ import tarfile
 from PIL import Image
 
 from pali.data.demo_corpus import load_corpus
+from pali.data.raw.dataset import Dataset, Part
 from pali.data.rendering import render
 from pali.languages import resolve
 
@@ -45,3 +46,19 @@ def fetched(key: str, code: str, text: str, **about) -> dict[str, bytes]:
         f"{key}.json": json.dumps(meta | about, indent=4).encode(),
         f"{key}.txt": text.encode(),
     }
+
+
+def pictures_of(dataset: str, ids: dict[str, list[str]]) -> Dataset:
+    """A dataset of pictures alone, in place of the real one."""
+    return Dataset(
+        name=dataset,
+        about="",
+        documented="",
+        licence="",
+        files="",
+        parts=lambda folder: [Part(split, ".") for split in ids],
+        read=lambda folder, part: (
+            {"id": identifier, "image": jpeg(CODES[i])}
+            for i, identifier in enumerate(ids[part.split])
+        ),
+    )

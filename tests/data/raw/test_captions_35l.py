@@ -11,27 +11,11 @@ import pytest
 
 from pali.data.prepared import Prepared
 from pali.data.preparing import prepare
-from pali.data.raw import captions_35l, find
-from pali.data.raw.dataset import Dataset, Part
-from tests.data.raw.fixtures import CODES, jpeg, name
+from pali.data.raw import find, json_lines
+from pali.data.raw.dataset import Part
+from tests.data.raw.fixtures import CODES, jpeg, name, pictures_of
 
 LANGUAGES = ("sw", "de", "th")
-
-
-def pictures_of(dataset: str, ids: dict[str, list[str]]) -> Dataset:
-    """A dataset of pictures alone, in place of the real one."""
-    return Dataset(
-        name=dataset,
-        about="",
-        documented="",
-        licence="",
-        files="",
-        parts=lambda folder: [Part(split, ".") for split in ids],
-        read=lambda folder, part: (
-            {"id": identifier, "image": jpeg(CODES[i])}
-            for i, identifier in enumerate(ids[part.split])
-        ),
-    )
 
 
 def row(image_id, code, lang, **changes):
@@ -131,7 +115,7 @@ def test_coco_35l(tmp_path):
 
 @pytest.mark.parametrize("piece", [1, 7, 100, 10_000])
 def test_pieces_of_a_file_are_the_file(tmp_path, monkeypatch, piece):
-    monkeypatch.setattr(captions_35l, "PIECE", piece)
+    monkeypatch.setattr(json_lines, "PIECE", piece)
     coco_35l = find("coco_35l")
     content = "\n".join(rows(["42_0"])) + "\n\n" + row("7_1", CODES[0], "th")
     (tmp_path / "coco_mt_dev.jsonl").write_text(content)
