@@ -17,6 +17,7 @@ Rows whose picture is gone from the web have no record, so that fewer than publi
 from __future__ import annotations
 
 import functools
+import hashlib
 import mmap
 from array import array
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from pali.data.drawing import number_of
 from pali.data.pipeline import Example
 from pali.data.raw import webdataset
 from pali.data.raw.dataset import Dataset, Part
@@ -92,14 +92,16 @@ class Rows:
 
     def find(self, url: str) -> tuple[int, str] | None:
         """Number (from 1) and caption of the first row with an address."""
-        wanted = np.uint64(number_of(url))
+        wanted = np.frombuffer(_digest(url.encode()), np.uint64)[0]
         place = int(np.searchsorted(self.hashes, wanted))
         while place < len(self.hashes) and self.hashes[place] == wanted:
             row = int(self.numbers[place])
-            line = self.content[self.starts[row] : _line_end(self.content, int(self.starts[row]))]
+            start = int(self.starts[row])
+            end = self.content.find(b"\n", start)
+            line = self.content[start : end if end >= 0 else len(self.content)]
             found, caption = _cells(line, self.url)
-            if found == url:
-                return row + 1, caption
+            if found.decode("utf-8", "replace") == url:
+                return row + 1, caption.decode("utf-8", "replace")
             place += 1  # Another address, of the same hash.
         return None
 
@@ -121,8 +123,7 @@ def _record(sample: webdataset.Sample, rows: Rows, split: str) -> Example:
 def _open(path: str, url: int, changed: int) -> Rows:
     """A list, read once by each process, and again when it was changed."""
     del changed
-    hashes, starts = array("Q"), array("q")
-    place = 0
+    digests, starts, place = bytearray(), array("q"), 0
     with open(path, "rb") as file:
         try:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -130,25 +131,25 @@ def _open(path: str, url: int, changed: int) -> Rows:
             raise ValueError(f"{path} is empty; fetch it again") from error
         for number, line in enumerate(file):
             if number or line.strip().lower() not in _HEADERS:
-                hashes.append(number_of(_cells(line, url)[0]))
+                digests += _digest(_cells(line, url)[0])
                 starts.append(place)
             place += len(line)
-    found = np.frombuffer(hashes, np.uint64)
+    found = np.frombuffer(digests, np.uint64)
     order = np.argsort(found, kind="stable")  # Stable: of equal ones the first comes first.
     return Rows(content, url, found[order], order, np.frombuffer(starts, np.int64))
 
 
-def _line_end(content: Any, start: int) -> int:
-    end = content.find(b"\n", start)
-    return len(content) if end < 0 else end
-
-
-def _cells(line: bytes, url: int) -> tuple[str, str]:
+def _cells(line: bytes, url: int) -> tuple[bytes, bytes]:
     """Address and caption of a row; a caption may have tabs, an address has none."""
-    text = line.decode("utf-8", "replace")
-    first, _, second = text.partition("\t") if url == 0 else text.rpartition("\t")
-    cells = (first.strip(), second.strip())
-    return cells[url], cells[1 - url]
+    if url == 0:
+        address, _, caption = line.partition(b"\t")
+    else:
+        caption, _, address = line.rpartition(b"\t")
+    return address.strip(), caption.strip()
+
+
+def _digest(url: bytes) -> bytes:
+    return hashlib.blake2b(url, digest_size=8).digest()
 
 
 _CC3M = Lists(
