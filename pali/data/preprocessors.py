@@ -72,18 +72,26 @@ class RenderScene:
 
 @dataclass(frozen=True)
 class DecodePicture:
-    """A picture file -> image u8[h w 3]: the bytes in "image", or the path in "image_key"."""
+    """A picture file -> image u8[h w 3]: its bytes in "image", else the path in "image_key"."""
 
     size: ImageSize
     pixels: PixelConfig = field(default_factory=PixelConfig)
     makes_image: ClassVar[bool] = True
 
     def __call__(self, example: Example) -> Example:
-        """Adds "image"; raises ImageError, which names the file, when it cannot be read."""
-        key = example["image_key"]
-        content = example.get("image")
-        source = content if isinstance(content, bytes) else key
-        return example | {"image": load_image(source, self.size, self.pixels, key)}
+        """Makes "image" pixels.
+
+        Raises:
+          ImageError: the file cannot be read; named by "image_key", which bytes may do without.
+          RecordError: there are neither bytes nor a path.
+        """
+        source, name = example.get("image"), example.get("image_key")
+        if not isinstance(source, bytes):
+            source = name
+        if source is None:
+            message = f"the record with {', '.join(example)} has no picture"
+            raise RecordError("picture", f'{message}: neither bytes in "image" nor an "image_key"')
+        return example | {"image": load_image(source, self.size, self.pixels, name)}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CC3M and CC12M: the published lists, joined to what img2dataset fetched."""
 
-import pickle
-
 import pytest
 
 from pali.data.prepared import Prepared, read_places
@@ -109,11 +107,6 @@ def test_rows_are_found_by_address_even_where_hashes_are_equal(tmp_path, monkeyp
     for i in range(50):
         assert rows.find(f"http://x/{i}") == (i + 1, f"picture {i}")
     assert rows.find("http://x/50") is None
-
-
-def test_lists_go_to_other_processes():
-    for name_ in ("cc3m", "cc12m"):
-        assert pickle.loads(pickle.dumps(find(name_))).name == name_
 
 
 def test_what_is_missing_is_said(tmp_path):
