@@ -49,6 +49,9 @@ class Prompt:
     def fill(self, record: Mapping[str, Any]) -> str:
         """The prompt for a record; fields that the template does not name are ignored.
 
+        The space before an empty field goes with it: a caption that is cut at 0 is asked for like a
+        whole one.
+
         Raises:
           ValueError: the record lacks a field, or its language is unknown.
         """
@@ -56,7 +59,12 @@ class Prompt:
             raise ValueError(
                 f"prompt {self.name!r} needs {', '.join(self.fields)}; {', '.join(missing)} missing"
             )
-        return self.template.format_map({n: self._text(n, record[n]) for n in self.fields})
+        filled = ""
+        for literal, name, _, _ in string.Formatter().parse(self.template):
+            text = self._text(name, record[name]) if name else ""
+            filled += literal if text or not name else literal.removesuffix(" ")
+            filled += text
+        return filled
 
     def worded(self, template: str) -> Prompt:
         """The same prompt in other words.

@@ -101,6 +101,13 @@ def test_words_that_do_not_suit_are_refused(name, template, message):
         prompts.worded([(name, template)])
 
 
+def test_the_space_before_an_empty_field_goes_with_it():
+    fields = {"lang": "sw", "position": 0}
+    assert prompts.fill("split_caption", **fields, before="") == prompts.caption("sw")
+    assert prompts.fill("split_caption", **fields, before=" ") != prompts.caption("sw")
+    assert prompts.fill("detect", classes=[]) == "detect"
+
+
 def test_values_that_look_like_templates_are_left_alone():
     assert prompts.fill("vqa", question="{lang}?") == "Answer in EN: {lang}? <extra_id_0>"
 

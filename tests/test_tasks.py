@@ -95,6 +95,20 @@ SCENES = {
     "demo_detection": ("demo_detection", "detect ", 40, 112),
 }
 CLASSIFYING = {"demo_concepts": "demo_concepts"}
+# Tasks on public datasets -> file. Their data are not here: tests/test_prepared_tasks.py.
+PREPARED = {
+    "cc3m_captions": "cc3m",
+    "cc12m_captions": "cc12m",
+    "cc3m_35l_captions": "captions_35l",
+    "coco_35l_captions": "captions_35l",
+    "vq2a_cc3m_vqa": "vq2a",
+    "vq2a_cc3m_vqg": "vq2a",
+    "vq2a_coco_vqa": "vq2a",
+    "vq2a_coco_vqg": "vq2a",
+    "web_split_captions": "web",
+    "web_ocr": "web",
+    "mc4_span_corruption": "mc4",
+}
 
 
 def one(name: str, split: str = "train") -> Task:
@@ -108,11 +122,12 @@ def first_batch(mixture: Mixture, convert) -> dict:
 
 def test_every_file_is_found_and_every_task_is_in_the_table():
     files = {file for file, *_ in (*GENERATING.values(), *SCENES.values())}
-    files |= {*CLASSIFYING.values(), "mixtures"}
+    files |= {*CLASSIFYING.values(), *PREPARED.values(), "mixtures"}
     assert set(pali.tasks.available()) == files
     found = registered()
     ours = {name for name in found.tasks if name.startswith("demo_")}
     assert ours == {*GENERATING, *SCENES, *CLASSIFYING}
+    assert set(PREPARED) <= set(found.tasks)
     folder = pathlib.Path(pali.tasks.__file__).parents[2] / "tasks"
     assert {path.stem for path in folder.glob("*.py")} == files
 

@@ -25,6 +25,7 @@ from pali.data.rendering import render
 from pali.data.scenes import describe, render_scene
 from pali.data.skipping import RecordError
 from pali.data.typesetting import typeset
+from pali.data.word_units import word_units
 from pali.image import load_image
 from pali.tokenizer import load_tokenizer
 
@@ -181,6 +182,29 @@ class CutList:
         position = 1 + number_of(f"{example['image_key']}/cut") % (len(items) - 1)
         parts = {"before": items[:position], "after": items[position:]}
         return example | parts | {"position": position}
+
+
+@dataclass(frozen=True)
+class SplitCaption:
+    """Cuts a text in two between words, at another place in every epoch: PaLI's split captions.
+
+    The place is drawn uniformly from 0 to the number of words less one, so that the first part may
+    be empty and the second is not. Words are those of pali/data/word_units.py in every script, and
+    the position counts them. The space at the cut belongs to neither part.
+    """
+
+    key: str
+    """The text."""
+
+    def __call__(self, example: Example) -> Example:
+        """Adds "before", "after" and "position"; RecordError for an empty text."""
+        words = word_units(example[self.key])
+        if not words:
+            message = f"{self.key} of {example.get('image_key', 'a record')} is empty"
+            raise RecordError("text", message)
+        position = number_of(f"{example['draw']}/split_caption") % len(words)
+        before, after = "".join(words[:position]), "".join(words[position:])
+        return example | {"before": before.strip(), "after": after.strip(), "position": position}
 
 
 @dataclass(frozen=True)

@@ -231,8 +231,8 @@ def read_evaluation(name: str, task_modules: Iterable[str] = ()) -> list[Evaluat
 def answering_tasks(task_modules: Iterable[str] = ()) -> list[str]:
     """Names of the registered tasks that can be evaluated all together: for `--tasks all`.
 
-    These are the tasks with target texts and a split beside "train" whose data are here, in the
-    order in which they were registered.
+    These are the tasks with target texts, a metric and a split beside "train" whose data are here,
+    in the order in which they were registered.
 
     Args:
       task_modules: your own task files, imported beside the built-in ones.
@@ -242,8 +242,8 @@ def answering_tasks(task_modules: Iterable[str] = ()) -> list[str]:
     for name in seqio.TaskRegistry.names():
         task = seqio.TaskRegistry.get(name)
         splits = [split for split in task.splits if split != "train"]
-        here = all(_size(task.source, split) is not None for split in splits)
-        if "targets" in task.output_features and splits and here:
+        here = all(_size(task.source, split) for split in splits)
+        if "targets" in task.output_features and task.metric_fns and splits and here:
             found.append(name)
     return found
 

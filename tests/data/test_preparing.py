@@ -194,6 +194,7 @@ def test_every_dataset_says_what_it_needs(name, tmp_path):
     assert "DIR" in dataset.files
     with pytest.raises((FileNotFoundError, ValueError), match=str(tmp_path)):
         dataset.parts(tmp_path)
+    assert pickle.loads(pickle.dumps(dataset)).name == name  # Other processes read it.
 
 
 def test_hashes_of_ids_are_kept_in_order(raw, tmp_path):
