@@ -109,7 +109,7 @@ def _sizes(tasks: Sequence[RegisteredTask], reasons: list[str]) -> str:
     if missing:
         if missing not in reasons:
             reasons.append(missing)
-        return f"{', '.join(tasks[0].splits)}: not here ({reasons.index(missing) + 1})"
+        return f"not here ({reasons.index(missing) + 1})"
     sizes = {split: [task.splits.get(split, 0) for task in tasks] for split in tasks[0].splits}
     return ", ".join(
         f"{split}{_FIXED}{'?' if None in found else format(sum(n or 0 for n in found), ',')}"
@@ -161,7 +161,7 @@ def _tokens(found: Counted, lengths: tuple[int, int]) -> str:
     if not found.scripts:
         return ""
     ends = ("mean", "95%", "max", "cut")
-    over = ["", "", *["prompt"] * 4, *["answer"] * 4]
+    over = ["", "", "prompt", "", "", "", "answer", "", "", ""]
     rows = [over, ["script", "examples", *ends, *ends]]
     for script, s in found.scripts.items():
         row = [script, f"{s.examples:,}"]

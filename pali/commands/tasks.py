@@ -44,6 +44,9 @@ EXAMPLE = """examples:
 EXAMPLES = 4
 """Shown when nothing else is asked for."""
 
+LENGTHS = (DataConfig.inputs_length, DataConfig.targets_length)
+"""Tokens at which training cuts prompts and answers, if its config does not say."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pali tasks`."""
@@ -66,8 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tokens by script",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the order (default: %(default)s)")
-    for name, what in (("inputs", "prompts"), ("targets", "answers")):
-        default = getattr(DataConfig, f"{name}_length")
+    for name, what, default in zip(
+        ("inputs", "targets"), ("prompts", "answers"), LENGTHS, strict=True
+    ):
         parser.add_argument(
             f"--{name}-length",
             type=int,
@@ -252,7 +256,7 @@ class KeepTexts:
         return after | texts
 
 
-def describe(example: Example, lengths: tuple[int, int]) -> str:
+def describe(example: Example, lengths: tuple[int, int] = LENGTHS) -> str:
     """Prompt, answer and their tokens, or the fields of an example that has none."""
     if "skipped" in example:
         return f"   skipped ({example['skipped']}): {example['error']}"

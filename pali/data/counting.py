@@ -174,7 +174,7 @@ def _language(example: dict[str, Any]) -> str:
 
 
 def _script(lang: str) -> str:
-    return UNSAID if lang == UNSAID else "+".join(LANGUAGES[lang].scripts)
+    return UNSAID if lang == UNSAID else "+".join(sorted(LANGUAGES[lang].scripts))
 
 
 def _lengths(tokens: np.ndarray, limits: tuple[int, int]) -> Lengths:

@@ -67,7 +67,6 @@ class DemoProse:
 
 @functools.cache
 def _paragraphs(path: str) -> list[str]:
-    # White space of other kinds, as that of a Japanese line, is a part of the text.
-    blocks = re.split(r"\n[ \t\r]*\n", read_text(path))
-    joined = (" ".join(line.strip(" \t\r") for line in block.split("\n")) for block in blocks)
-    return [text for text in (block.strip() for block in joined) if text]
+    blocks = re.split(r"\n\s*\n", read_text(path))
+    joined = (" ".join(line.strip() for line in block.strip().split("\n")) for block in blocks)
+    return [text for text in joined if text]

@@ -20,6 +20,7 @@ equal examples.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import difflib
 import gc
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +35,7 @@ from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
 import pali.tasks
 from pali.data.pipeline import Example, Function, Source, Task, apply
+from pali.data.skipping import UNUSABLE
 
 
 class RecordSource(seqio.DataSource):
@@ -309,6 +311,9 @@ def _describe(task: seqio.Task) -> RegisteredTask:
         sizes = {split: source.num_input_examples(split) for split in task.splits}
         for part in records:
             languages |= getattr(part, "per_language", {})
+        for part in list(records)[:1]:  # Some know their size without having read anything.
+            with contextlib.suppress(*UNUSABLE, IndexError, TypeError):
+                part[0]
     except FileNotFoundError as error:
         missing = str(error)
     kinds = dict.fromkeys(type(part).__name__ for part in records)
