@@ -176,17 +176,13 @@ class JsonLines:
     def per_language(self) -> dict[str, int]:
         """Language -> lines; those that name none that pali knows are in none."""
         found = {lang: len(lines) for lang, lines in _lines_of_languages(self.path).items()}
-        return found if self.lang is None else {self.lang: len(self)}
+        return found if self.lang is None else {resolve(self.lang): len(self)}
 
     @property
     def _lines(self) -> list[tuple[int, str]]:
         if self.lang is None:
             return _lines(self.path)
-        found = _lines_of_languages(self.path)
-        code = resolve(self.lang)
-        if code not in found:
-            raise ValueError(f"{self.path} has no line in {code!r}; it has {', '.join(found)}")
-        return found[code]
+        return _lines_of_languages(self.path).get(resolve(self.lang), [])
 
 
 def picture(art: str, code: str, view: int) -> dict[str, Any]:
