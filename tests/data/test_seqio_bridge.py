@@ -213,7 +213,7 @@ def test_tasks_that_only_tensorflow_can_read_are_refused(tiny_tokenizer):
 def test_registries_can_be_looked_at():
     found = registered()
     splits = {"train": len(PAIRS), "validation": len(PAIRS)}
-    assert found.tasks["bridge_captions"] == RegisteredTask("list", splits, (), "")
+    assert found.tasks["bridge_captions"] == RegisteredTask("DemoTexts", splits, ("en", "th"), "")
     assert found.mixtures["bridge_mixture"] == {"bridge_captions": 3, "bridge_text": 1}
 
 
