@@ -465,7 +465,7 @@ def test_tasks_counts_what_a_mixture_draws(capsys):
     assert float(error[1]) == 0  # Rates are millions and halves of them; these are 1,566 twice.
     assert re.search(r"^Deva +\d+( +[\d.]+%?){8}$", out, re.MULTILINE)
     assert "prompts are cut at 16, answers at 24" in out
-    assert "prompt  " not in out
+    assert "\n1  demo_" not in out  # No examples, unless they are asked for.
 
 
 @pytest.mark.parametrize(
