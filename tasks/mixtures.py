@@ -13,6 +13,13 @@ time, because they are asked in many languages and scripts, then boxes, flags an
 `pali_demo_joint` has the same tasks for training a ViT with the language half: reading and boxes
 most of the time, which ask most of it, and short texts to begin with. `pali_demo_pictures` is for
 the ViT alone: things, texts and scenes, whose prompts and answers are not read.
+
+`pali_pretrain_demo` has the eight objectives of PaLI's pre-training, each as often as there: the
+paper mixes its data sets by their sizes, of 1,566 million examples together (arXiv 2209.06794,
+section 3.2, as recalled; rates are millions). What the demo corpus divides, as its kinds of
+questions, shares the rate of its objective.
+
+`multilingual_captions` and its kin have a file of their own.
 """
 
 import seqio
@@ -25,6 +32,7 @@ from pali.tasks import (  # noqa: F401, each import registers its tasks
     demo_keywords,
     demo_objects,
     demo_ocr,
+    demo_span_corruption,
     demo_split_captions,
     demo_vqa,
     demo_vqg,
@@ -98,5 +106,31 @@ seqio.MixtureRegistry.add(
         ("demo_all_objects", 2),
         ("demo_which_objects", 3),
         ("demo_detection", 10),
+    ],
+)
+
+seqio.MixtureRegistry.add(
+    "pali_pretrain_demo",
+    [
+        ("demo_span_corruption", 100),
+        ("demo_split_captions", 1000),
+        ("demo_ocr", 100),
+        # Captions: 100
+        ("demo_captions", 70),
+        ("demo_captions_more", 30),
+        # Cross-lingual VQA: 100
+        ("demo_vqa_flag", 10),
+        ("demo_vqa_count", 18),
+        ("demo_vqa_presence", 18),
+        ("demo_vqa_colour", 18),
+        ("demo_vqa_direction", 18),
+        ("demo_vqa_corner", 18),
+        ("demo_vqg", 100),
+        # Object-aware QA: 50
+        ("demo_list_objects", 12.5),
+        ("demo_object_presence", 12.5),
+        ("demo_all_objects", 12.5),
+        ("demo_which_objects", 12.5),
+        ("demo_detection", 16),
     ],
 )

@@ -23,7 +23,7 @@ import pali
 from pali import compilation_cache
 from pali.checkpoints import pretrained
 from pali.cli import COMMANDS, main, overview
-from pali.commands import CommandError, demo, doctor, install_command, rows, tasks, train
+from pali.commands import CommandError, demo, doctor, install_command, rows, task_tables, train
 from pali.commands import pictures as picture_rows
 from pali.languages import LANGUAGES
 
@@ -413,8 +413,21 @@ def test_compilation_cache_folder(monkeypatch, tmp_path):
 def test_tasks_lists_what_is_registered(capsys):
     assert main(["tasks"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^demo_captions +train [\d,]+, validation", out, re.MULTILINE)
+    assert re.search(r"^demo_captions +DemoTexts +36: ar .* train [\d,]+,", out, re.MULTILINE)
     assert re.search(r"^pali_demo_captions +mixture of demo_captions \d+\.\d%, ", out, re.MULTILINE)
+    family = r"^multilingual_captions_\* .* 112: .* 112 tasks, together train"
+    assert re.search(family, out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_tasks_says_what_is_not_here(capsys, monkeypatch):
+    monkeypatch.setenv("PALI_DEMO_DATA", "/nowhere")
+    assert main(["tasks"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^demo_captions .* not here \(1\)", out, re.MULTILINE)
+    assert "(1) No demo corpus in /nowhere" in out
+    line = task_tables.mixture_line("mine  ", {"a": 1.0, "b": None})
+    assert line == "mine  mixture of 2 tasks, by data that are not here"
 
 
 def test_tasks_shows_examples_and_their_pictures(tmp_path, capsys):
@@ -423,38 +436,64 @@ def test_tasks_shows_examples_and_their_pictures(tmp_path, capsys):
     out = capsys.readouterr().out
     assert len(re.findall(r"prompt  Generate the alt_text in [A-Z]+ at 0: <extra_id_0>", out)) == 3
     assert len(re.findall(r"answer  \S", out)) == 3
+    assert len(re.findall(r"tokens  14 of the prompt; \d+ of the answer", out)) == 3
+    assert re.search(r"image +uint8 +3 x 72 x 72 x 3\n", out)
+    assert re.search(r"encoder_input_tokens +int32 +3 x 16\n", out)
+    assert re.search(r"encoder_input_tokens +Generate the .* <extra_id_0> \+ 2 of padding\n", out)
     with Image.open(sheet) as image:
         assert image.size == (3 * (2 * 72 + 4) + 4, 2 * 72 + 8)
 
 
+def test_tasks_of_text_alone_are_shown_with_their_spans(tmp_path, capsys):
+    command = ["tasks", "demo_span_corruption", "--examples", "2", "--inputs-length", "9"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert len(re.findall(r"prompt  .*<extra_id_0>.*\n   answer  <extra_id_0>", out)) == 2
+    assert re.search(r"tokens  \d+ of the prompt, cut at 9; \d+ of the answer", out)
+    assert re.search(r"image_mask +bool +2\n", out)
+    assert main([*command, "--sheet", str(tmp_path / "sheet.html")]) == 2
+    assert "no pictures: leave --sheet out" in capsys.readouterr().err
+
+
+def test_tasks_counts_what_a_mixture_draws(capsys):
+    assert main(["tasks", "--mixture", "pali_pretrain_demo", "--count", "3132"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^demo_split_captions +63.86% +63.86% +2,000$", out, re.MULTILINE)
+    assert re.search(r"^object_aware +3.19% +3.19% +100$", out, re.MULTILINE)
+    error = re.search(r"^largest \|count - n rate\| of a task: ([\d.]+)$", out, re.MULTILINE)
+    assert error
+    assert float(error[1]) == 0  # Rates are millions and halves of them; these are 1,566 twice.
+    assert re.search(r"^Deva +\d+( +[\d.]+%?){8}$", out, re.MULTILINE)
+    assert "prompts are cut at 16, answers at 24" in out
+    assert "\n1  demo_" not in out  # No examples, unless they are asked for.
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("demo_ocr --mixture demo_ocr", "give one of them"),
+        ("--count 5", "--count needs the NAME"),
+        ("demo_ocr --count 0", "--count is 0; give at least 1"),
+        ("demo_ocr --inputs-length -1", "--inputs-length is -1; give at least 1"),
+        ("demo_ocr --sheet sheet.gif", "sheet.gif must end in .png or .html"),
+        ("demo_ocr --count 5 --sheet sheet.png", "--examples is 0; give at least 1"),
+    ],
+)
+def test_tasks_refuses_what_makes_no_sense(words, said, capsys):
+    assert main(["tasks", *words.split()]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_tasks_of_classes_show_their_label(capsys):
     assert main(["tasks", "demo_concepts", "--examples", "1"]) == 0
-    assert re.search(r"label +\d+", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert re.search(r"label +\d+", out)
+    assert re.search(r"label +int32 +1\n", out)
 
 
 def test_tasks_unknown(capsys):
     assert main(["tasks", "demo_caption"]) == 2
     assert "nearest: demo_captions" in capsys.readouterr().err
-
-
-def test_the_boxes_of_an_answer_are_drawn_on_its_picture():
-    image = np.zeros((60, 120, 3), np.uint8)
-    drawn = tasks.with_boxes({"image": image, "targets": "500 100 900 400 dog"})
-    assert drawn.shape == (180, 360, 3)  # Enlarged, to be seen well.
-    rows, columns = np.nonzero(drawn[90:].any(axis=2))  # Its name stands above the box.
-    found = rows.min(), columns.min(), rows.max(), columns.max()
-    np.testing.assert_allclose(found, (0, 36, 72, 144), atol=1)
-    assert not image.any()
-    for text in ("dog", "4", "200 100 600 400 dog and 3", ""):
-        assert not tasks.with_boxes({"image": image, "targets": text}).any(), text
-
-
-def test_contact_sheet_places_pictures_row_by_row():
-    images = [np.full((5, 6, 3), number, np.uint8) for number in range(5)]
-    sheet = tasks.contact_sheet(images, columns=2)
-    assert sheet.shape == (3 * 9 + 4, 2 * 10 + 4, 3)
-    assert [sheet[4 + 9 * (n // 2), 4 + 10 * (n % 2), 0] for n in range(5)] == [0, 1, 2, 3, 4]
-    assert sheet[-5, -5, 0] == 255
 
 
 def test_train_finds_configs_by_name_and_by_path(tmp_path, capsys):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # A room may import what stands in its own row or above, and nothing below.
 LAYERS = [
     ["config", "types", "languages", "prompts", "boxes", "metrics", "tokenizer", "image"],
-    ["asking", "drawing"],
+    ["asking", "drawing", "sheet"],
     ["models", "compilation_cache"],
     ["losses", "decoding"],
     ["optim", "checkpoints", "generation", "ranking", "attention", "attention_page"],

@@ -5,6 +5,7 @@
 import pathlib
 import sys
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import pali.tasks
 from pali.checkpoints.pretrained import EMBEDDED, load_model
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
+from pali.data.counting import objective_of
 from pali.data.demo_corpus import load_corpus
 from pali.data.inputs import prompts_of
 from pali.data.pipeline import (
@@ -22,6 +24,7 @@ from pali.data.pipeline import (
     batch_dataset,
     mixture_dataset,
     replace_image_function,
+    task_dataset,
 )
 from pali.data.sources import SPLITS
 from pali.data.text_sources import FLAG_SPLITS, OCR_SPLITS
@@ -109,6 +112,8 @@ PREPARED = {
     "web_ocr": "web",
     "mc4_span_corruption": "mc4",
 }
+TEXT_ALONE = {"demo_span_corruption": "demo_span_corruption"}
+MULTILINGUAL = "multilingual_captions"
 
 
 def one(name: str, split: str = "train") -> Task:
@@ -122,12 +127,13 @@ def first_batch(mixture: Mixture, convert) -> dict:
 
 def test_every_file_is_found_and_every_task_is_in_the_table():
     files = {file for file, *_ in (*GENERATING.values(), *SCENES.values())}
-    files |= {*CLASSIFYING.values(), *PREPARED.values(), "mixtures"}
+    generating = {*GENERATING, *SCENES, *CLASSIFYING, *TEXT_ALONE}
+    files |= {*CLASSIFYING.values(), *TEXT_ALONE.values(), *PREPARED.values()}
+    files |= {MULTILINGUAL, "mixtures"}
     assert set(pali.tasks.available()) == files
     found = registered()
-    ours = {name for name in found.tasks if name.startswith("demo_")}
-    assert ours == {*GENERATING, *SCENES, *CLASSIFYING}
-    assert set(PREPARED) <= set(found.tasks)
+    assert {name for name in found.tasks if name.startswith("demo_")} == generating
+    assert {name for name, task in found.tasks.items() if task.missing} == set(PREPARED)
     folder = pathlib.Path(pali.tasks.__file__).parents[2] / "tasks"
     assert {path.stem for path in folder.glob("*.py")} == files
 
@@ -173,7 +179,7 @@ def test_every_split_has_records_and_its_texts_fit_the_lengths_of_the_config(nam
 def test_tasks_on_scenes_ask_and_answer(name):
     _, prompt, inputs, targets = SCENES[name]
     tokenizer = Tokenizer(pali.tasks.DEMO_TOKENIZER)
-    for split in registered().tasks[name]:
+    for split in registered().tasks[name].splits:
         task = one(name, split)
         for index in np.linspace(0, len(task.source) - 1, 9).astype(int):
             example = apply(task.functions, task.source[int(index)])
@@ -225,7 +231,7 @@ def test_the_mixture_of_everything_holds_every_generating_task_once():
     assert sorted(to_begin_with) == sorted({*GENERATING, *SCENES})
     assert all(rate > 0 for _, rate in mixture)
     splits = registered().tasks
-    assert all(set(splits[name]) > {"train"} for name in names), "each can be evaluated"
+    assert all(set(splits[name].splits) > {"train"} for name in names), "each can be evaluated"
 
 
 @pytest.mark.parametrize("name", [*GENERATING, *SCENES, *CLASSIFYING])
@@ -237,6 +243,68 @@ def test_the_training_split_can_be_shuffled(name):
     # Different ones, from all over the source.
     keys = {examples[i]["image_key"] for i in range(20)}
     assert len(keys) > 15
+
+
+def test_span_corruption_is_text_alone_and_the_same_in_seqio():
+    task, convert = one("demo_span_corruption"), EncoderDecoderFeatures(64, 32, SIZE)
+    dataset = seqio.get_mixture_or_task(task.name).get_dataset(split="train", shuffle=False)
+    examples = [task_dataset(task)[i] for i in range(9)]
+    for example, theirs in zip(examples, dataset.take(9).as_numpy_iterator(), strict=True):
+        for key in ("inputs", "targets"):
+            np.testing.assert_array_equal(example[key], theirs[key])
+        assert "image" not in theirs
+        features = convert(example)
+        assert not features["image_mask"]
+        assert not features["image"].any()
+        assert features["decoder_loss_weights"].sum() == len(example["targets"]) <= 32
+        assert len(example["inputs"]) <= 64
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    names = (MULTILINGUAL, f"{MULTILINGUAL}_t03", f"{MULTILINGUAL}_unimax")
+    return {name: {task.name: rate for task, rate in read_mixture(name)} for name in names}
+
+
+def test_languages_are_sampled_in_three_ways(sampled):
+    tasks = [f"{MULTILINGUAL}_{lang}" for lang in load_corpus().languages]
+    english, swahili, shan = (f"{MULTILINGUAL}_{lang}" for lang in ("en", "sw", "shn"))
+    ratios = {}
+    for name, rates in sampled.items():
+        assert sorted(rates) == sorted(tasks)
+        assert sum(rates.values()) == pytest.approx(1)
+        ratios[name] = rates[english] / rates[shan]
+    sizes = {name: len(one(name).source) for name in (english, swahili, shan)}
+    assert ratios[MULTILINGUAL] == pytest.approx(sizes[english] / sizes[shan])
+    assert ratios[f"{MULTILINGUAL}_t03"] == pytest.approx((sizes[english] / sizes[shan]) ** 0.3)
+    unimax = sampled[f"{MULTILINGUAL}_unimax"]
+    assert unimax[english] == pytest.approx(unimax[swahili])
+    assert unimax[shan] == pytest.approx(sizes[shan] / 1_000_000)  # One epoch of the budget.
+
+
+def test_a_task_of_one_language_has_the_records_of_that_language():
+    task = one(f"{MULTILINGUAL}_sw", "validation")
+    found = {task.source[i]["lang"] for i in range(len(task.source))}
+    assert found == {"sw"}
+    batch = first_batch(read_mixture(MULTILINGUAL), EncoderDecoderFeatures(16, 24, SIZE))
+    assert batch["image_mask"].all()
+
+
+def test_pre_training_has_the_papers_objectives_as_often_as_there():
+    mixture = read_mixture("pali_pretrain_demo")
+    rates = Counter()
+    for task, rate in mixture:
+        rates[objective_of(task)] += rate
+    assert rates == {
+        "span_corruption": 100,
+        "split_caption": 1000,
+        "ocr": 100,
+        "caption": 100,
+        "vqa": 100,
+        "vqg": 100,
+        "object_aware": 50,
+        "detect": 16,
+    }
 
 
 def test_flags_are_asked_about_in_the_languages_of_crossmodal_3600_and_answered_in_english():

@@ -78,6 +78,11 @@ class SceneQuestions:
         return _picture(scene) | {"lang": lang, "question": question, "answer": query.answer}
 
     @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> records in which it is its turn; some of them go to the next language."""
+        return _turns(self.languages, len(self._numbers), self.times)
+
+    @property
     def pictures(self) -> Scenes:
         """A source of the different pictures."""
         return Scenes(self.split, self.scenes)
@@ -111,6 +116,11 @@ class SceneAnswers:
         raise _no_language(scene, self.languages)
 
     @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> records in which it is its turn; some of them go to the next language."""
+        return _turns(self.languages, len(self._numbers), self.times)
+
+    @property
     def pictures(self) -> Scenes:
         """A source of the different pictures."""
         return Scenes(self.split, self.scenes)
@@ -139,6 +149,11 @@ class SceneObjects:
         scene = describe(self.split, self._numbers[place])
         asked = object_prompts.fields(scene, self.form, time)
         return _picture(scene) | {"lang": "en"} | asked
+
+    @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> records."""
+        return {"en": len(self)}
 
     @property
     def pictures(self) -> Scenes:
@@ -170,6 +185,16 @@ def _turn(languages: Sequence[str], place: int, time: int, times: int) -> Sequen
     """The languages, beginning with the one whose turn it is: all as often as any other."""
     first = (place + time * max(1, len(languages) // times)) % len(languages)
     return (*languages[first:], *languages[:first])
+
+
+def _turns(languages: Sequence[str], places: int, times: int) -> dict[str, int]:
+    """How often each language is the first of its `_turn`."""
+    counts = dict.fromkeys(languages, 0)
+    for time in range(times):
+        for place in range(min(places, len(languages))):
+            lang = _turn(languages, place, time, times)[0]
+            counts[lang] += len(range(place, places, len(languages)))
+    return counts
 
 
 def _no_language(scene: Scene, languages: Sequence[str]) -> ValueError:

@@ -20,6 +20,7 @@ equal examples.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import difflib
 import gc
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,7 @@ from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
 import pali.tasks
 from pali.data.pipeline import Drawn, Example, Function, Source, Task, apply
+from pali.data.skipping import UNUSABLE
 
 
 class RecordSource(seqio.DataSource):
@@ -249,13 +251,26 @@ def answering_tasks(task_modules: Iterable[str] = ()) -> list[str]:
 
 
 @dataclass(frozen=True)
+class RegisteredTask:
+    """What there is to say of a task without reading its records."""
+
+    source: str
+    """The kind of source: the name of its class."""
+    splits: dict[str, int | None]
+    """Split -> records; None where the source does not say, or its data are not here."""
+    languages: tuple[str, ...]
+    """Codes; () where the source does not say."""
+    missing: str
+    """Why data are not here, and how to get them; "" where all are."""
+
+
+@dataclass(frozen=True)
 class Registered:
     """What SeqIO's registries hold, in plain values."""
 
-    tasks: dict[str, dict[str, int | None]]
-    """Task -> split -> records; None where the source does not say, or its data are not here."""
-    mixtures: dict[str, dict[str, float]]
-    """Mixture -> task -> rate."""
+    tasks: dict[str, RegisteredTask]
+    mixtures: dict[str, dict[str, float | None]]
+    """Mixture -> task -> rate; None where it follows from data that are not here."""
 
 
 def registered(task_modules: Iterable[str] = ()) -> Registered:
@@ -273,15 +288,36 @@ def registered(task_modules: Iterable[str] = ()) -> Registered:
         name: seqio.MixtureRegistry.get(name) for name in sorted(seqio.MixtureRegistry.names())
     }
     return Registered(
+        {name: _describe(task) for name, task in tasks.items()},
         {
-            name: {split: _size(task.source, split) for split in task.splits}
-            for name, task in tasks.items()
-        },
-        {
-            name: {task.name: mixture.get_rate(task) for task in seqio.get_subtasks(mixture)}
+            name: {task.name: _rate(mixture, task) for task in seqio.get_subtasks(mixture)}
             for name, mixture in mixtures.items()
         },
     )
+
+
+def _describe(task: seqio.Task) -> RegisteredTask:
+    source: Any = task.source
+    records = source.records.values() if isinstance(source, RecordSource) else [source]
+    sizes, languages, missing = dict.fromkeys(task.splits), {}, ""
+    try:
+        sizes = {split: source.num_input_examples(split) for split in task.splits}
+        for part in records:
+            languages |= getattr(part, "per_language", {})
+        for part in list(records)[:1]:  # Some know their size without having read anything.
+            with contextlib.suppress(*UNUSABLE, IndexError, TypeError):
+                part[0]
+    except FileNotFoundError as error:
+        missing = str(error)
+    kinds = dict.fromkeys(type(part).__name__ for part in records)
+    return RegisteredTask(", ".join(kinds), sizes, tuple(sorted(languages)), missing)
+
+
+def _rate(mixture: seqio.Mixture, task: seqio.Task) -> float | None:
+    try:
+        return mixture.get_rate(task)
+    except FileNotFoundError:
+        return None
 
 
 def _size(source: Any, split: str) -> int | None:

@@ -16,9 +16,11 @@ Records of the demo corpus:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import pathlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +37,7 @@ from pali.data.demo_corpus import (
 from pali.data.drawing import number_of
 from pali.data.rows import checked
 from pali.data.skipping import RecordError
+from pali.languages import resolve
 
 TRAIN_VIEWS = 100_000
 """Renderings of a picture that training may draw from: more than a run on the fly will ever see."""
@@ -120,6 +123,12 @@ class DemoTexts:
         }
 
     @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> records."""
+        views = self.views if self.split == "train" else 1
+        return {lang: n * views for lang, n in Counter(p[-1] for p in self._pairs).items()}
+
+    @property
     def pictures(self) -> DemoPictures | DemoTexts:
         """A source of the different pictures; "train" shows the same ones in every language."""
         return DemoPictures(TRAIN_ART, 0, self.views) if self.split == "train" else self
@@ -139,14 +148,16 @@ class JsonLines:
 
     path: str
     image_folder: str | None = None
+    lang: str | None = None
+    """Only the lines whose "lang" is this language, in whichever spelling."""
 
     def __len__(self) -> int:
         """Lines that are not empty."""
-        return len(_lines(self.path))
+        return len(self._lines)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The object on a line; RecordError names the line, if it has none or lacks its picture."""
-        number, line = _lines(self.path)[checked(index, len(self))]
+        number, line = self._lines[checked(index, len(self))]
         where = f"{self.path}, line {number}"
         try:
             record = json.loads(line)
@@ -161,6 +172,18 @@ class JsonLines:
                 raise RecordError("row", message)
             record["image_key"] = str(pathlib.Path(self.image_folder) / image)
         return record
+
+    @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> lines; those that name none that pali knows are in none."""
+        found = {lang: len(lines) for lang, lines in _lines_of_languages(self.path).items()}
+        return found if self.lang is None else {resolve(self.lang): len(self)}
+
+    @property
+    def _lines(self) -> list[tuple[int, str]]:
+        if self.lang is None:
+            return _lines(self.path)
+        return _lines_of_languages(self.path).get(resolve(self.lang), [])
 
 
 def picture(art: str, code: str, view: int) -> dict[str, Any]:
@@ -209,8 +232,28 @@ def _concepts(corpus: DemoCorpus, split: str, lang: str) -> Iterable[Concept]:
 @functools.cache
 def _lines(path: str) -> list[tuple[int, str]]:
     # Not splitlines(): it also cuts at characters that JSON allows inside a text.
+    lines = enumerate(read_text(path).split("\n"), 1)
+    return [(number, line) for number, line in lines if line.strip()]
+
+
+@functools.cache
+def _lines_of_languages(path: str) -> dict[str, list[tuple[int, str]]]:
+    """Language -> its lines; a damaged line, or one without a language, is in none."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for number, line in _lines(path):
+        with contextlib.suppress(ValueError, TypeError, LookupError):
+            found.setdefault(resolve(json.loads(line)["lang"]), []).append((number, line))
+    return dict(sorted(found.items()))
+
+
+def read_text(path: str) -> str:
+    """The text of a file.
+
+    Raises:
+      ValueError: it is not UTF-8.
+      FileNotFoundError: there is none.
+    """
     try:  # "utf-8-sig": editors of some systems begin a file with a byte-order mark.
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+        return pathlib.Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]

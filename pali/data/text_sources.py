@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,12 @@ class DemoOcr:
         return {"image_key": f"text/{lang}/{text}/{view}", "lang": lang, "text": text, "view": view}
 
     @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> records."""
+        views = self.views if self.split == "train" else 1
+        return {lang: n * views for lang, n in Counter(s[0] for s in self._strings).items()}
+
+    @property
     def _strings(self) -> list[tuple[str, str]]:
         return _strings(load_strings(), self.split, self.languages, self.max_characters)
 
@@ -107,6 +114,12 @@ class DemoFlagNames:
         name = load_strings().named(lang, "territory")[code]
         record = {"lang": lang, "name": name, "label": _flag_label(code)}
         return picture(art, code, view) | record
+
+    @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> records."""
+        views = self.views if self.split == "train" else 1
+        return {lang: n * views for lang, n in Counter(p[0] for p in self._pairs).items()}
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:
@@ -142,6 +155,11 @@ class DemoFlagQuestions:
         answer = load_strings().named("en", "territory")[code]
         texts = {"lang": lang, "question": FLAG_QUESTIONS[lang], "answer": answer}
         return picture(art, code, view) | texts | {"label": _flag_label(code)}
+
+    @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> records."""
+        return dict.fromkeys(self.languages, len(self) // len(self.languages))
 
     @property
     def _codes(self) -> Sequence[str]:

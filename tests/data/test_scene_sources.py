@@ -73,3 +73,14 @@ def test_a_language_that_may_not_ask_is_an_error_that_says_so():
     source = SceneQuestions("train", 400, 1, "count", ("th",))
     with pytest.raises(ValueError, match="none of th may ask, because a name is held out"):
         read_all(source)
+
+
+def test_sources_count_the_turns_of_their_languages():
+    for times in (1, 5, 36):
+        source = SceneQuestions("train", 40, times, "count", LANGUAGES)
+        assert sum(source.per_language.values()) == len(source)
+        # A question that may not be asked in the language whose turn it is goes to the next.
+        found = Counter(record["lang"] for record in read_all(source))
+        moved = sum(abs(found[lang] - n) for lang, n in source.per_language.items()) / 2
+        assert moved <= 0.2 * len(source)
+    assert SceneObjects("train", 20, 2, "detect").per_language == {"en": 40}

@@ -30,6 +30,7 @@ with warnings.catch_warnings():
 
     from pali.data.seqio_bridge import (
         RecordSource,
+        RegisteredTask,
         pali_features,
         per_example,
         read_mixture,
@@ -255,7 +256,8 @@ def test_tasks_that_only_tensorflow_can_read_are_refused(tiny_tokenizer):
 
 def test_registries_can_be_looked_at():
     found = registered()
-    assert found.tasks["bridge_captions"] == {"train": len(PAIRS), "validation": len(PAIRS)}
+    splits = {"train": len(PAIRS), "validation": len(PAIRS)}
+    assert found.tasks["bridge_captions"] == RegisteredTask("DemoTexts", splits, ("en", "th"), "")
     assert found.mixtures["bridge_mixture"] == {"bridge_captions": 3, "bridge_text": 1}
 
 

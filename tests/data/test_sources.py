@@ -154,3 +154,37 @@ def test_json_lines_names_a_bad_line(tmp_path, bad):
     file.write_text('{"caption": "a"}\n\n' + bad)
     with pytest.raises(ValueError, match=r"data.jsonl, line 3 is not a JSON object"):
         JsonLines(str(file))[1]
+
+
+ROWS = [("sw", "mbwa"), ("iw", "כלב"), ("he", "חתול"), ("Swahili", "paka"), ("xx", "?"), (3, "?")]
+
+
+@pytest.fixture
+def in_languages(tmp_path):
+    file = tmp_path / "data.jsonl"
+    lines = [json.dumps({"lang": lang, "caption": text}) for lang, text in ROWS]
+    file.write_text("\n".join([*lines, "{broken", '{"caption": "in none"}']), encoding="utf-8")
+    return str(file)
+
+
+def test_json_lines_of_one_language_in_whichever_spelling(in_languages):
+    for spelling in ("sw", "SW", "Kiswahili"):
+        rows = read_all(JsonLines(in_languages, lang=spelling))
+        assert [row["caption"] for row in rows] == ["mbwa", "paka"]
+    assert len(JsonLines(in_languages, lang="he")) == 2
+    assert len(JsonLines(in_languages)) == 8
+    assert len(JsonLines(in_languages, lang="th")) == 0
+    with pytest.raises(ValueError, match="unknown language 'klingon'"):
+        len(JsonLines(in_languages, lang="klingon"))
+
+
+def test_json_lines_count_their_languages(in_languages):
+    # What is broken or names no language is in none.
+    assert JsonLines(in_languages).per_language == {"he": 2, "sw": 2}
+    assert JsonLines(in_languages, lang="iw").per_language == {"he": 2}
+
+
+@pytest.mark.parametrize("split", ["train", "unseen_art"])
+def test_texts_count_their_languages(split):
+    source = DemoTexts(split, LANGUAGES, views=2)
+    assert source.per_language == Counter(r["lang"] for r in read_all(source))

@@ -238,3 +238,17 @@ def test_mistakes_are_named():
         len(DemoOcr("train", ("tlh",)))
     with pytest.raises(ValueError, match=r"no string of split 'train' in \('en',\) has at most 1"):
         len(DemoOcr("train", ("en",), max_characters=1))
+
+
+def test_sources_count_their_languages():
+    languages = ("en", "qu", "th")
+    for source in (
+        DemoOcr("train", languages, views=2),
+        DemoOcr("unseen_strings", languages),
+        DemoFlagNames("train", languages, views=2),
+        DemoFlagNames("held_out_pairs", languages),
+        DemoFlagQuestions("train", ("en", "th"), views=2),
+        DemoFlagQuestions("validation", ("en", "th")),
+    ):
+        found = Counter(source[i]["lang"] for i in range(len(source)))
+        assert source.per_language == found, source
