@@ -25,6 +25,7 @@ from pali.data.scenes import describe, render_scene
 from pali.data.skipping import RecordError
 from pali.data.typesetting import typeset
 from pali.image import load_image
+from pali.languages import resolve
 from pali.tokenizer import load_tokenizer
 
 Example = dict[str, Any]
@@ -95,17 +96,49 @@ class TextToText:
 
     def __call__(self, example: Example) -> Example:
         """Adds "inputs" and "targets"; RecordError names a record that has no such answer."""
+        prompt = prompts.get(self.prompt)
         answer = example.get(self.answer)
         if isinstance(answer, list | tuple) and all(isinstance(part, str) for part in answer):
             answer = ", ".join(answer)
         if not isinstance(answer, str):
-            record = example.get("image_key", f"with {', '.join(example)}")
             raise RecordError(
                 "text",
-                f"the record {record} has {self.answer!r}: {answer!r}; the answer to prompt "
+                f"{_named(example)} has {self.answer!r}: {answer!r}; the answer to prompt "
                 f"{self.prompt!r} must be a text or a list of texts",
             )
-        return example | {"inputs": prompts.get(self.prompt).fill(example), "targets": answer}
+        if not (answer.strip() or prompt.says_nothing):
+            raise RecordError("text", f"{_named(example)} has an empty {self.answer!r}")
+        asked = _ask(prompt, example)
+        try:
+            f"{asked}{answer}".encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            message = f"{_named(example)} has half a character in its text, {half!a}"
+            raise RecordError("text", message) from None
+        return example | {"inputs": asked, "targets": answer}
+
+
+def _ask(prompt: prompts.Prompt, example: Example) -> str:
+    """The prompt, filled. A field that no record has is a mistake in the task: a ValueError."""
+    empty = [name for name in prompt.fields if name in example and example[name] is None]
+    if empty:
+        raise RecordError("row", f"{_named(example)} has nothing in {', '.join(empty)}")
+    if "lang" in prompt.fields:
+        try:
+            resolve(example.get("lang"))
+        except ValueError as error:
+            raise RecordError("row", f"{_named(example)}: its 'lang': {error}") from None
+    try:
+        return prompt.fill(example)
+    except TypeError:  # A list of something else than texts.
+        fields = {name: example[name] for name in prompt.fields}
+        message = f"{_named(example)} has {fields}; prompt {prompt.name!r} needs texts"
+        raise RecordError("row", message) from None
+
+
+def _named(example: Example) -> str:
+    """What to call a record in an error."""
+    return f"the record {example.get('image_key', 'with ' + ', '.join(example))}"
 
 
 @dataclass(frozen=True)
