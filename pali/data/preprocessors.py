@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def _ask(prompt: prompts.Prompt, example: Example) -> str:
         raise RecordError("row", f"{_named(example)} has nothing in {', '.join(empty)}")
     if "lang" in prompt.fields:
         try:
-            resolve(example.get("lang"))
+            resolve(cast("str", example.get("lang")))  # Which says what it is, if it is no text.
         except ValueError as error:
             raise RecordError("row", f"{_named(example)}: its 'lang': {error}") from None
     try:
