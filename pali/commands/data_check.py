@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import sys
@@ -56,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--module", action="append", default=[], help="a task file of your own; may be repeated"
     )
     parser.add_argument("--split", help="of a task (default: train)")
-    parser.add_argument("--limit", type=int, metavar="N", help="read the first N records alone")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="read N records alone, evenly spread"
+    )
     parser.add_argument(
         "--tokenizer",
         metavar="FILE",
@@ -96,7 +97,8 @@ def _check(arguments: argparse.Namespace, rows: Rows, tokenizer: str) -> int:
     from pali.data.text_language import load_detector
     from pali.tokenizer import Tokenizer
 
-    total = min(len(rows), arguments.limit or sys.maxsize)
+    every = len(rows)
+    total = min(every, arguments.limit or every)
     if not total:
         raise CommandError(f"{rows.name} has no record")
     check = checking.Check(
@@ -107,8 +109,8 @@ def _check(arguments: argparse.Namespace, rows: Rows, tokenizer: str) -> int:
     )
     complete = True
     try:
-        read = checking.run(itertools.islice(rows, arguments.limit), check)
-        for _ in _progress(read, total):
+        some = rows if total == every else rows.at(i * every // total for i in range(total))
+        for _ in _progress(checking.run(some, check), total):
             pass
     except KeyboardInterrupt:
         complete = False

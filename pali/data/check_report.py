@@ -186,7 +186,7 @@ def _is_number(cell: str) -> bool:
     return cell[:1].isdigit() and not cell.strip("0123456789.,%")
 
 
-def _number(value: float) -> str:
+def _number(value: int | float) -> str:
     return f"{value:,}"
 
 

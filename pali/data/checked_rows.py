@@ -9,11 +9,12 @@ Out: `Row`s, in order: the texts that training would learn, the picture not yet 
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pali import prompts
 from pali.data.picture_facts import Picture, pixels_of
@@ -54,6 +55,7 @@ class Row:
     """Why training would skip it, but for its picture."""
 
 
+@runtime_checkable
 class Rows(Protocol):
     """What can be checked."""
 
@@ -70,8 +72,8 @@ class Rows(Protocol):
         """All of them, in order."""
         ...
 
-    def at(self, numbers: Iterable[int]) -> dict[int, Row]:
-        """Some of them, by number."""
+    def at(self, numbers: Iterable[int]) -> Iterator[Row]:
+        """Some of them, by number, in ascending order; they must come in it."""
         ...
 
 
@@ -96,15 +98,13 @@ class JsonRows:
         for number, (line, content) in enumerate(read_lines(self.name)):
             yield self._row(number, f"line {line}", content)
 
-    def at(self, numbers: Iterable[int]) -> dict[int, Row]:
+    def at(self, numbers: Iterable[int]) -> Iterator[Row]:
         """Reads the file up to the last of them."""
         wanted = set(numbers)
         lines = itertools.islice(enumerate(read_lines(self.name)), max(wanted, default=-1) + 1)
-        return {
-            number: self._row(number, f"line {line}", content)
-            for number, (line, content) in lines
-            if number in wanted
-        }
+        for number, (line, content) in lines:
+            if number in wanted:
+                yield self._row(number, f"line {line}", content)
 
     def _row(self, number: int, where: str, line: str) -> Row:
         try:
@@ -166,20 +166,14 @@ class TaskRows:
 
     def __iter__(self) -> Iterator[Row]:
         """Every task's records once, in the order of its source."""
-        first = 0
-        for task in self.tasks:
-            for index in range(len(task.source)):
-                yield _task_row(task, index, first + index)
-            first += len(task.source)
+        return self.at(range(len(self)))
 
-    def at(self, numbers: Iterable[int]) -> dict[int, Row]:
+    def at(self, numbers: Iterable[int]) -> Iterator[Row]:
         """Any record at once."""
         starts = [0, *itertools.accumulate(len(task.source) for task in self.tasks)]
-        found = {}
         for number in numbers:
-            place = next(i for i, start in enumerate(starts[1:]) if number < start)
-            found[number] = _task_row(self.tasks[place], number - starts[place], number)
-        return found
+            place = bisect.bisect_right(starts, number) - 1
+            yield _task_row(self.tasks[place], number - starts[place], number)
 
 
 def _task_row(task: Task, index: int, number: int) -> Row:

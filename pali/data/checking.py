@@ -5,7 +5,7 @@
 In:  rows (pali/data/checked_rows.py), a tokenizer, perhaps a detector of languages.
 Out: `Check.report()`: plain numbers and examples, which is what the JSON file holds.
 
-Of a record that has been seen only 64-bit numbers stay (pali/data/duplicates.py): about 30 bytes of
+Of a record that has been seen only 64-bit numbers stay (pali/data/duplicates.py): about 40 bytes of
 a record and 150 of a different picture. A check that is interrupted reports what it has seen.
 """
 
@@ -111,7 +111,8 @@ class Check:
         self._languages: dict[str, Language] = {}
         self._rows = 0
         self._inputs: Counter[int] = Counter()
-        # Of every row a number for: the whole of it, its text and language, its id.
+        # Of every row its number, and one for the whole of it, its text and language, its id.
+        self._numbers = array("Q")
         self._whole, self._texts, self._ids = array("Q"), array("Q"), array("Q")
         # Of every different picture, in the order of their first rows.
         self._pictures: dict[int, int] = {}
@@ -127,6 +128,7 @@ class Check:
     def add(self, row: Row, facts: Facts | None) -> None:
         """Counts one row; `facts` of its picture, None where it has none or it is known."""
         self._rows += 1
+        self._numbers.append(row.number)
         place = None
         if facts is not None:
             place = self._add_picture(row, facts)
@@ -286,16 +288,18 @@ class Check:
         same = repeats(digests)
         for group in same:  # Equal files look alike; that has been said then.
             looks[group[1:]] = 0
+        number = np.array(self._numbers, np.int64)
+        ids = repeats(np.array(self._ids, np.uint64))
         found: dict[str, tuple[Counter[str], list[np.ndarray]]] = {
-            "repeated_row": (self.doubtful, whole),
-            "repeated_id": (self.doubtful, repeats(np.array(self._ids, np.uint64))),
+            "repeated_row": (self.doubtful, [number[group] for group in whole]),
+            "repeated_id": (self.doubtful, [number[group] for group in ids]),
             "same_picture": (self.doubtful, [first[group] for group in same]),
             "near_picture": (self.doubtful, [first[group] for group in near(looks)]),
-            "repeated_text": (self.noted, repeats(texts)),
+            "repeated_text": (self.noted, [number[group] for group in repeats(texts)]),
         }
         shown = {kind: groups[: self._keep] for kind, (_, groups) in found.items()}
         numbers = {int(n) for groups in shown.values() for group in groups for n in group[:3]}
-        again = rows.at(numbers)
+        again = {row.number: row for row in rows.at(sorted(numbers))}
         for kind, (counter, groups) in found.items():
             if groups:
                 counter[kind] = sum(len(group) - 1 for group in groups)
@@ -360,7 +364,7 @@ def run(rows: Iterable[Row], check: Check) -> Iterator[Row]:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def quantiles(counts: Counter[int]) -> dict[str, float] | None:
+def quantiles(counts: Counter[int]) -> dict[str, int | float] | None:
     """Smallest, median, mean, 95 % and largest of numbers given as number -> how often."""
     total = counts.total()
     if not total:

@@ -15,7 +15,7 @@ import math
 import unicodedata
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8, UInt64
+from jaxtyping import Float, Int, UInt8, UInt64
 from PIL import Image
 
 NEAR_BITS = 4
@@ -90,26 +90,23 @@ def near(
     Returns:
       Groups of at least two, in the order of their first places; 0 is nothing, as in `repeats`.
     """
-    distinct, first = np.unique(hashes, return_index=True)
-    kept = distinct != 0
-    distinct, first = distinct[kept], first[kept]
+    distinct = np.unique(hashes[hashes != 0])
     parent = np.arange(len(distinct))
     edges = np.linspace(0, 64, distance + 3).astype(int)
     masks = [(1 << int(b)) - (1 << int(a)) for a, b in itertools.pairwise(edges)]
     for pair in itertools.combinations(masks, 2):
         _join(distinct, np.uint64(pair[0] | pair[1]), distance, parent)
-    roots = np.array([_root(parent, i) for i in range(len(distinct))], np.uint64)
     label = np.zeros(len(hashes), np.uint64)
     places = np.searchsorted(distinct, hashes)
     known = hashes != 0
-    label[known] = first[roots[places[known]].astype(np.int64)] + 1
+    label[known] = parent[places[known]] + 1
     return repeats(label)
 
 
 def _join(
     numbers: UInt64[np.ndarray, " n"], mask: np.uint64, distance: int, parent: Int[np.ndarray, " n"]
 ) -> None:
-    """Gives one root to numbers that are equal under the mask and near as a whole."""
+    """Gives one parent to numbers that are equal under the mask and near as a whole."""
     keys = numbers & mask
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
@@ -120,19 +117,17 @@ def _join(
         if not len(left):
             return
         a, b = order[left], order[left + step]
-        close = _near(numbers[a], numbers[b], distance)
-        for i, j in zip(a[close].tolist(), b[close].tolist(), strict=True):
-            parent[_root(parent, i)] = _root(parent, j)
+        close = np.bitwise_count(numbers[a] ^ numbers[b]) <= distance
+        _merge(parent, a[close], b[close])
 
 
-def _near(
-    a: UInt64[np.ndarray, " n"], b: UInt64[np.ndarray, " n"], distance: int
-) -> Bool[np.ndarray, " n"]:
-    return np.bitwise_count(a ^ b) <= distance
-
-
-def _root(parent: Int[np.ndarray, " n"], place: int) -> int:
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = int(parent[place])
-    return place
+def _merge(
+    parent: Int[np.ndarray, " n"], a: Int[np.ndarray, " m"], b: Int[np.ndarray, " m"]
+) -> None:
+    """Puts a[i] and b[i] into one group; `parent` is the lowest place of each place's group."""
+    while len(apart := np.flatnonzero(parent[a] != parent[b])):
+        a, b = a[apart], b[apart]
+        low, high = np.minimum(parent[a], parent[b]), np.maximum(parent[a], parent[b])
+        np.minimum.at(parent, high, low)
+        while (parent != (above := parent[parent])).any():
+            parent[:] = above

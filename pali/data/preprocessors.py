@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -124,8 +124,11 @@ def _ask(prompt: prompts.Prompt, example: Example) -> str:
     if empty:
         raise RecordError("row", f"{_named(example)} has nothing in {', '.join(empty)}")
     if "lang" in prompt.fields:
+        lang = example.get("lang")
         try:
-            resolve(cast("str", example.get("lang")))  # Which says what it is, if it is no text.
+            if not isinstance(lang, str):
+                raise ValueError(f"{lang!r} is no code or name of a language")
+            resolve(lang)
         except ValueError as error:
             raise RecordError("row", f"{_named(example)}: its 'lang': {error}") from None
     try:
