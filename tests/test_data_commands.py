@@ -278,3 +278,13 @@ def test_shares_are_names_and_numbers(text):
     with pytest.raises(CommandError, match="--shares has"):
         read_shares(text)
     assert read_shares("train=0.9, test=.1") == {"train": 0.9, "test": 0.1}
+
+
+def test_a_language_that_falls_to_bytes_is_said(folder, tiny_tokenizer, capsys):
+    assert check("--tokenizer", str(tiny_tokenizer), "--html", "out.html") == 1
+    out = capsys.readouterr().out
+    # It has no digits either, of which every text has some.
+    assert "3  bytes: a language that the tokenizer spells in bytes, more than 1 piece in 10" in out
+    (said,) = [line.strip() for line in out.splitlines() if line.strip().startswith("en: ")]
+    assert float(said.partition("th: ")[2][:-1]) > 80
+    assert said in (folder / "out.html").read_text("utf-8")

@@ -180,8 +180,10 @@ def _print(report: Mapping[str, Any], check: Check) -> None:
             say(f"\n{heading}:")
         for name, count in report[level].items():
             say(f"  {count:>9,}  {name}: {meanings[name]}")
-            for rows, said in check.examples[name][:1] if level != "noted" else ():
-                where = ", ".join(row.where for row in rows)
+            rows, said = check.examples[name][0]
+            said = check_report.of_whole(check.examples, name) or said
+            where = ", ".join(row.where for row in rows)
+            if level != "noted":
                 say(f"             {printable(': '.join(filter(None, (where, said))))[:300]}")
     if report["languages"]:
         say(f"\n{check_report.about_languages(report)}")

@@ -59,7 +59,6 @@ th, td { padding: .25rem .75rem; text-align: start; vertical-align: top;
  border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
 th { white-space: nowrap }
 .n { text-align: end; font-variant-numeric: tabular-nums; white-space: nowrap }
-.doubt { font-weight: bold }
 img { max-width: 96px; max-height: 96px; vertical-align: middle }
 </style>
 """
@@ -84,7 +83,12 @@ def page(report: Mapping[str, Any], examples: Mapping[str, Sequence[tuple[list[R
         found = report[level]
         if found:
             body = [
-                (name, _escape(meanings[name]), _number(count)) for name, count in found.items()
+                (
+                    name,
+                    _escape(": ".join(filter(None, (meanings[name], of_whole(examples, name))))),
+                    _number(count),
+                )
+                for name, count in found.items()
             ]
             parts += [f"<h2>{heading}</h2>\n", _table(("", "what", "how many"), body)]
     if report["languages"]:
@@ -103,6 +107,11 @@ def page(report: Mapping[str, Any], examples: Mapping[str, Sequence[tuple[list[R
                 parts += [f"<h2>{_escape(name)}</h2>\n<p>{_escape(meaning)}</p>\n"]
                 parts.append(_examples(shown))
     return "".join([*parts, "</html>\n"])
+
+
+def of_whole(examples: Mapping[str, Sequence[tuple[list[Row], str]]], name: str) -> str:
+    """What was found of a language as a whole, and not of one record; else empty."""
+    return ", ".join(said for rows, said in examples.get(name, ()) if not rows)
 
 
 def about_languages(report: Mapping[str, Any]) -> str:

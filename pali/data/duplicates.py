@@ -68,12 +68,16 @@ def _cosines() -> Float[np.ndarray, "8 side"]:
 
 
 def repeats(hashes: UInt64[np.ndarray, " n"]) -> list[Int[np.ndarray, " m"]]:
-    """The groups of places that hold the same number, in the order of their first places; 0 is
-    nothing, and is not repeated."""
+    """The groups of places that hold the same number, in the order of their first places.
+
+    0 is nothing, and is not repeated.
+    """
     order = np.argsort(hashes, kind="stable")
-    ends = np.flatnonzero(np.diff(hashes[order])) + 1
-    groups = np.split(order, ends)
-    found = [group for group in groups if len(group) > 1 and hashes[group[0]]]
+    new = np.diff(hashes[order], prepend=np.uint64(0)) != 0
+    starts = np.flatnonzero(new)  # What is nothing comes first, and starts no group.
+    ends = np.append(starts[1:], len(order))
+    several = ends - starts > 1
+    found = [order[a:b] for a, b in zip(starts[several], ends[several], strict=True)]
     return sorted(found, key=lambda group: int(group[0]))
 
 
