@@ -48,5 +48,5 @@ clean:
 
 .venv/.test: .venv/.core
 	@echo "Setting up .venv with what training and the tests need (SeqIO with TensorFlow, torch): some minutes, once."
-	@$(PIP) install --constraint constraints.txt --editable '.[train,test]'
+	@$(PIP) install --constraint constraints.txt --editable '.[check,train,test]'
 	@touch $@

@@ -181,7 +181,10 @@ def picture_size(content: bytes, name: str) -> tuple[int, int]:
 
 def display_name(path: str | os.PathLike[str] | os.PathLike[bytes]) -> str:
     """A path as text that can always be printed, even where its bytes are no valid UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # Half a character, as JSON can spell it.
+        return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _open_file(path: Any, name: str) -> Any:

@@ -40,6 +40,8 @@ class Prompt:
     source: Literal["sourced", "recalled", "own"]
     separator: str = ", "
     """Between the parts of a field that is a list."""
+    says_nothing: bool = False
+    """Whether an empty answer is one: that nothing of what was asked for is there."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -142,6 +144,7 @@ PROMPTS: dict[str, Prompt] = {
             f"Answer in EN: Which of {{objects}} are in the image? {BLANK}",
             "those that are there, with commas",
             "recalled",
+            says_nothing=True,
         ),
         Prompt(
             "detect",
@@ -149,6 +152,7 @@ PROMPTS: dict[str, Prompt] = {
             "`ymin xmin ymax xmax class` for each box, in thousandths of the picture",
             "recalled",
             separator=" and ",
+            says_nothing=True,
         ),
         Prompt(
             "keywords",

@@ -117,16 +117,15 @@ class Tokenizer:
         Near 0 for a script the model has pieces for; near 1 for one it can only spell in bytes.
         """
         tokens = self.encode(text)
-        if not tokens:
-            return 0.0
-        return sum(token == UNK_ID or self._is_byte(token) for token in tokens) / len(tokens)
+        return sum(self.unspelled(tokens)) / max(len(tokens), 1)
+
+    def unspelled(self, tokens: Sequence[int]) -> tuple[int, int]:
+        """How many tokens are unknown, and how many are single bytes."""
+        return tokens.count(UNK_ID), sum(token in self._byte_ids for token in tokens)
 
     @functools.cached_property
     def _byte_ids(self) -> frozenset[int]:
         return frozenset(id for id in range(self.vocab_size) if self._processor.is_byte(id))
-
-    def _is_byte(self, token: int) -> bool:
-        return token in self._byte_ids
 
     def _read(self, serialized: bytes, origin: str) -> None:
         processor = _processor(serialized, origin)

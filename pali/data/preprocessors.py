@@ -27,6 +27,7 @@ from pali.data.skipping import RecordError
 from pali.data.typesetting import typeset
 from pali.data.word_units import word_units
 from pali.image import load_image
+from pali.languages import resolve
 from pali.tokenizer import load_tokenizer
 
 Example = dict[str, Any]
@@ -112,29 +113,64 @@ class TextToText:
         """Adds "inputs" and "targets".
 
         Raises:
-          RecordError: the record has no such answer, or a field of the prompt is None or NaN, as
-            what a table has no value for. It names the record.
+          RecordError: the record has no such answer or an empty one, no language, half a character,
+            or None or NaN in a field of the prompt, as where a table has no value. It names the
+            record.
           ValueError: there is no such field at all: a mistake in the task.
         """
-        answer = example.get(self.answer)
-        if isinstance(answer, list | tuple) and all(isinstance(part, str) for part in answer):
-            answer = ", ".join(answer)
-        record = example.get("image_key", f"with {', '.join(example)}")
-        if not isinstance(answer, str):
-            raise RecordError(
-                "text",
-                f"the record {record} has {self.answer!r}: {answer!r}; the answer to prompt "
-                f"{self.prompt!r} must be a text or a list of texts",
-            )
         prompt = prompts.get(self.prompt)
         if self.template is not None:
             prompt = prompt.worded(self.template)
-        for name in prompt.fields:
-            value = example.get(name, "")
-            if value is None or (isinstance(value, float) and math.isnan(value)):
-                message = f"the record {record} has {name!r}: {value}"
-                raise RecordError("text", f"{message}; prompt {self.prompt!r} needs a text")
-        return example | {"inputs": prompt.fill(example), "targets": answer}
+        answer = example.get(self.answer)
+        if isinstance(answer, list | tuple) and all(isinstance(part, str) for part in answer):
+            answer = ", ".join(answer)
+        if not isinstance(answer, str):
+            raise RecordError(
+                "text",
+                f"{_named(example)} has {self.answer!r}: {answer!r}; the answer to prompt "
+                f"{self.prompt!r} must be a text or a list of texts",
+            )
+        if not (answer.strip() or prompt.says_nothing):
+            raise RecordError("text", f"{_named(example)} has an empty {self.answer!r}")
+        asked = _ask(prompt, example)
+        try:
+            f"{asked}{answer}".encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            message = f"{_named(example)} has half a character in its text, {half!a}"
+            raise RecordError("text", message) from None
+        return example | {"inputs": asked, "targets": answer}
+
+
+def _ask(prompt: prompts.Prompt, example: Example) -> str:
+    """The prompt, filled. A field that no record has is a mistake in the task: a ValueError."""
+    empty = [name for name in prompt.fields if name in example and _nothing(example[name])]
+    if empty:
+        raise RecordError("row", f"{_named(example)} has nothing in {', '.join(empty)}")
+    if "lang" in prompt.fields:
+        lang = example.get("lang")
+        try:
+            if not isinstance(lang, str):
+                raise ValueError(f"{lang!r} is no code or name of a language")
+            resolve(lang)
+        except ValueError as error:
+            raise RecordError("row", f"{_named(example)}: its 'lang': {error}") from None
+    try:
+        return prompt.fill(example)
+    except TypeError:  # A list of something else than texts.
+        fields = {name: example[name] for name in prompt.fields}
+        message = f"{_named(example)} has {fields}; prompt {prompt.name!r} needs texts"
+        raise RecordError("row", message) from None
+
+
+def _nothing(value: Any) -> bool:
+    """What a table has for a value that is not there."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _named(example: Example) -> str:
+    """What to call a record in an error."""
+    return f"the record {example.get('image_key', 'with ' + ', '.join(example))}"
 
 
 @dataclass(frozen=True)

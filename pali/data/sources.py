@@ -21,7 +21,7 @@ import functools
 import json
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -159,19 +159,8 @@ class JsonLines:
         """The object on a line; RecordError names the line, if it has none or lacks its picture."""
         number, line = self._lines[checked(index, len(self))]
         where = f"{self.path}, line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise RecordError("row", f"{where} is not a JSON object: {error}") from None
-        if not isinstance(record, dict):
-            raise RecordError("row", f"{where} is not a JSON object but {line.strip()[:40]}")
-        if self.image_folder is not None:
-            image = record.pop("image", None)
-            if not isinstance(image, str):
-                message = f'{where} has "image": {image!r}; it must be a path as text'
-                raise RecordError("row", message)
-            record["image_key"] = str(pathlib.Path(self.image_folder) / image)
-        return record
+        record = parse_line(line, where)
+        return record if self.image_folder is None else locate(record, self.image_folder, where)
 
     @property
     def per_language(self) -> dict[str, int]:
@@ -184,6 +173,46 @@ class JsonLines:
         if self.lang is None:
             return _lines(self.path)
         return _lines_of_languages(self.path).get(resolve(self.lang), [])
+
+
+def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
+    """The object on a line of JSONL; RecordError, which says `where`, if there is none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RecordError("row", f"{where} is not a JSON object: {error}") from None
+    if not isinstance(record, dict):
+        raise RecordError("row", f"{where} is not a JSON object but {json.dumps(record)[:40]}")
+    return record
+
+
+def locate(record: dict[str, Any], folder: str, where: str) -> dict[str, Any]:
+    """The record with "image_key", its "image" below a folder; RecordError if it names none."""
+    image = record.get("image")
+    if not isinstance(image, str):
+        message = f'{where} has "image": {image!r}; it must be a path as text'
+        raise RecordError("row", message)
+    rest = {key: value for key, value in record.items() if key != "image"}
+    return rest | {"image_key": str(pathlib.Path(folder) / image)}
+
+
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that are not empty, with their numbers, one at a time.
+
+    Raises:
+      ValueError: it is not UTF-8.
+    """
+    number = 0
+    # A file's own lines, not splitlines(): it also cuts at characters that JSON allows in a text.
+    # "utf-8-sig": editors of some systems begin a file with a byte-order mark.
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line
+        except UnicodeDecodeError:
+            message = f"{path} is not UTF-8 (beyond line {number}); save it as UTF-8"
+            raise ValueError(message) from None
 
 
 def picture(art: str, code: str, view: int) -> dict[str, Any]:
@@ -231,9 +260,7 @@ def _concepts(corpus: DemoCorpus, split: str, lang: str) -> Iterable[Concept]:
 
 @functools.cache
 def _lines(path: str) -> list[tuple[int, str]]:
-    # Not splitlines(): it also cuts at characters that JSON allows inside a text.
-    lines = enumerate(read_text(path).split("\n"), 1)
-    return [(number, line) for number, line in lines if line.strip()]
+    return list(read_lines(path))
 
 
 @functools.cache
