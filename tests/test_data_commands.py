@@ -18,6 +18,7 @@ from PIL import Image
 
 from pali.cli import main
 from pali.commands import CommandError
+from pali.commands.data_check import spread
 from pali.commands.data_split import read_shares
 from pali.data import checking, splitting
 from tests import browser
@@ -86,6 +87,16 @@ def test_the_status_says_whether_something_was_found(folder, capsys):
     out = capsys.readouterr().out
     assert "1  picture: the picture is missing" in out
     assert "line 121: p/no.png: no such file" in out
+
+
+def test_a_limit_takes_some_of_everywhere(folder, capsys):
+    numbers = list(spread(50, 1201))
+    assert numbers == sorted(set(numbers))
+    assert 0 <= numbers[0] < 25
+    assert 1176 <= numbers[-1] < 1201
+    assert len({number % 24 for number in numbers}) > 10
+    assert check("--limit", "30") == 0
+    assert "rows.jsonl: 30 records" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
