@@ -26,7 +26,7 @@ from pali.data.scenes import describe, render_scene
 from pali.data.skipping import RecordError
 from pali.data.typesetting import typeset
 from pali.data.word_units import word_units
-from pali.image import load_image
+from pali.image import display_name, load_image
 from pali.languages import resolve
 from pali.tokenizer import load_tokenizer
 
@@ -87,13 +87,16 @@ class DecodePicture:
           ImageError: the file cannot be read; named by "image_key", which bytes may do without.
           RecordError: there are neither bytes nor a path.
         """
-        source, name = example.get("image"), example.get("image_key")
-        if not isinstance(source, bytes):
-            source = name
-        if source is None:
+        content, key = example.get("image"), example.get("image_key")
+        if isinstance(content, bytes):
+            name = None if key is None else display_name(key)
+            image = load_image(content, self.size, self.pixels, name)
+        elif key is not None:
+            image = load_image(key, self.size, self.pixels)
+        else:
             message = f"the record with {', '.join(example)} has no picture"
             raise RecordError("picture", f'{message}: neither bytes in "image" nor an "image_key"')
-        return example | {"image": load_image(source, self.size, self.pixels, name)}
+        return example | {"image": image}
 
 
 @dataclass(frozen=True)
