@@ -8,9 +8,7 @@ import argparse
 import importlib
 from typing import Any
 
-SUMMARY = (
-    """Data sets before training: public ones made readable, your own ones checked and split."""
-)
+SUMMARY = """Data sets before training: public ones into records; yours checked, and split."""
 
 EXAMPLE = """examples:
   pali data prepare cc3m --from raw/cc3m
