@@ -36,6 +36,7 @@ from pali.checkpoints.hub import locate
 from pali.config import PaLIConfig
 from pali.data.benchmarks import Baseline
 from pali.data.evaluation import Example, Split, read_splits
+from pali.data.skipping import REASONS
 from pali.metrics import records
 from pali.models.pali import PaLI
 from pali.models.vit import Seen
@@ -92,6 +93,10 @@ def main(
     workdir = Path(workdir)
     claim(workdir, folder, overwrite)
     console = console or Console(stderr=True)
+    skipped = {f"{s.task}/{s.name}": s.skipped for s in splits if s.skipped}
+    for name, counts in skipped.items():
+        listed = "; ".join(f"{REASONS[reason]}: {count:,}" for reason, count in counts.items())
+        console.print(f"{name}: left out, {listed}", markup=False, soft_wrap=True)
     path = workdir / "predictions.jsonl"
     try:
         with Progress(console=console, transient=True) as progress:
@@ -105,6 +110,7 @@ def main(
         "model": {"folder": str(folder), "fingerprint": fingerprint(folder)},
         "pali": pali.__version__,
         "limit": limit,
+        "skipped": skipped,
         "scores": scores,
     }
     text = json.dumps(results, indent=1, ensure_ascii=False)

@@ -10,8 +10,11 @@ import textwrap
 
 import jax
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import sacrebleu
+from PIL import Image
 from rich.console import Console
 
 from pali import evaluate
@@ -189,6 +192,57 @@ def test_predictions_are_what_the_model_writes(finished, model, task_file):
     # Random weights seldom end: they write as much as they may.
     for split, length in lengths.items():
         assert max(line["num_tokens"] for line in lines if line["split"] == split) == length
+
+
+OWN = """
+    import seqio
+    from pali.data.preprocessors import DecodePicture, TextToText, Tokenize
+    from pali.data.seqio_bridge import RecordSource, pali_features, per_example
+    from pali.data.parquet import Parquet
+    from pali.metrics.exact_match import exact_match
+
+    seqio.TaskRegistry.add(
+        "own_pictures",
+        source=RecordSource({{"validation": Parquet("{rows}")}}),
+        preprocessors=[
+            per_example(
+                DecodePicture(32),
+                TextToText("caption", "caption"),
+                Tokenize("{tokenizer}"),
+                binary=("image",),
+            )
+        ],
+        output_features=pali_features("{tokenizer}"),
+        metric_fns=[exact_match],
+        shuffle_buffer_size=None,
+    )
+"""
+
+
+def test_records_that_cannot_be_asked_about_are_counted(run, tmp_path, tiny_tokenizer):
+    files = []
+    for shade in (0, 200):
+        file = io.BytesIO()
+        Image.new("RGB", (40, 30), (shade, 0, 0)).save(file, "PNG")
+        files.append(file.getvalue())
+    columns = {
+        "image": [files[0], files[1], files[0]],
+        "lang": ["en", "en", "sw"],
+        "caption": ["dark", None, "giza"],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "rows.parquet")
+    own = textwrap.dedent(OWN).format(rows=tmp_path / "rows.parquet", tokenizer=tiny_tokenizer)
+    (tmp_path / "own_pictures.py").write_text(own)
+    module = str(tmp_path / "own_pictures.py")
+    results, printed = run(tmp_path / "work", tasks=["own_pictures"], task_modules=[module])
+    assert results["skipped"] == {"own_pictures/validation": {"text": 1}}
+    assert "own_pictures/validation: left out, there is no text" in printed
+    lines = lines_of(tmp_path / "work")
+    assert [line["references"] for line in lines] == [["dark"], ["giza"]]
+    (split,) = read_splits(["own_pictures"], 32, Tokenizer(tiny_tokenizer), task_modules=[module])
+    # Their pictures are read again when their turn comes: a large split would not fit in memory.
+    assert not any(isinstance(v, bytes) for e in split.examples for v in e.record.values())
+    assert split.picture(split.examples[1])[0, 0, 0] == 0
 
 
 def test_answers_may_be_twice_as_long_as_any_reference():

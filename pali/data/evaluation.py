@@ -9,6 +9,7 @@ aside. Pictures are made one at a time, when their turn comes.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from pali.config import ImageSize, PixelConfig
 from pali.data import pipeline
 from pali.data.benchmarks import BENCHMARKS, Benchmark
 from pali.data.preprocessors import Tokenize
+from pali.data.skipping import RecordError
 from pali.generation import MAX_LENGTH
 from pali.image import resize
 from pali.metrics.exact_match import as_references, normalise
@@ -38,8 +40,10 @@ class Example:
     image_key: str
     prompt: str
     references: tuple[str, ...]
+    index: int
+    """Of its record in the source, from which the picture is made when its turn comes."""
     record: dict[str, Any]
-    """As the source has it; the picture is made from it when its turn comes."""
+    """What the source has of it, without what is bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,11 @@ class Split:
     examples: Sequence[Example]
     choices: dict[str, list[Example]]
     """By language: the examples that choose, whose answers are the candidates for all of them."""
+    records: pipeline.Drawn
     functions: tuple[pipeline.Function, ...]
     """From a record to its picture and texts."""
+    skipped: dict[str, int]
+    """Reason -> records that cannot be asked about (pali/data/skipping.py)."""
     image_size: ImageSize
     pixels: PixelConfig
     metric_fns: tuple[Callable[..., dict[str, float]], ...]
@@ -64,7 +71,8 @@ class Split:
 
     def picture(self, example: Example) -> np.ndarray:
         """u8[h w 3], as the model reads it."""
-        image = pipeline.apply(self.functions, example.record)["image"]
+        record = self.records.record(example.index)
+        image = pipeline.apply(self.functions, record)["image"]
         return resize(image, self.image_size, self.pixels)
 
     def choice(self, example: Example) -> tuple[list[Example], int] | None:
@@ -133,17 +141,23 @@ def _read_split(
     text_functions = [function for function in functions if not _makes_image(function)]
     if not len(task.source):
         raise ValueError(f"split {name!r} of task {task.name!r} has no record to evaluate")
-    examples = []
+    examples, skips = [], Counter()
     records = pipeline.Drawn(task, seed=0, shuffled=False)
     for index in range(len(records)):
-        record = records.record(index)
-        example = pipeline.apply(text_functions, record)
+        try:
+            record = records.record(index)
+            example = pipeline.apply(text_functions, record)
+        except RecordError as error:
+            skips[error.reason] += 1
+            continue
         if not isinstance(example.get("inputs"), str):
             raise ValueError(
                 f"task {task.name!r} has no prompt: an example has {', '.join(sorted(example))}, "
                 'and evaluation needs "inputs" and "targets"'
             )
-        examples.append(_example(f"{task.name}/{name}/{index}", example, record, benchmark))
+        examples.append(_example(f"{task.name}/{name}/{index}", index, example, record, benchmark))
+    if not examples:
+        raise ValueError(f"split {name!r} of task {task.name!r} has no record that can be used")
     by_language: dict[str, list[Example]] = {}
     # By hash, so that a part of the examples is a fair one, and the same one every time.
     for example in sorted(examples, key=lambda e: hashlib.sha256(e.id.encode()).digest()):
@@ -155,7 +169,9 @@ def _read_split(
         name,
         kept,
         choices,
+        records,
         functions,
+        dict(skips),
         image_size,
         pixels,
         tuple(metric_fns),
@@ -171,7 +187,7 @@ def _max_length(examples: Sequence[Example], tokenizer: Tokenizer) -> int:
     return max(MAX_LENGTH, 1 << (2 * longest - 1).bit_length())
 
 
-def _example(id: str, example: dict, record: dict, benchmark: Benchmark) -> Example:
+def _example(id: str, index: int, example: dict, record: dict, benchmark: Benchmark) -> Example:
     key = str(example.get("image_key", id))
     references = tuple(as_references(example.get("references", example["targets"])))
     if not references:
@@ -183,7 +199,8 @@ def _example(id: str, example: dict, record: dict, benchmark: Benchmark) -> Exam
         image_key=key,
         prompt=example["inputs"],
         references=references,
-        record=record,
+        index=index,
+        record={key: value for key, value in record.items() if not isinstance(value, bytes)},
     )
 
 
