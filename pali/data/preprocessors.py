@@ -71,7 +71,7 @@ class RenderScene:
 
 @dataclass(frozen=True)
 class DecodePicture:
-    """image_key, the path of a picture file -> image u8[h w 3]."""
+    """image, the bytes of a picture file, or image_key, its path -> image u8[h w 3]."""
 
     size: ImageSize
     pixels: PixelConfig = field(default_factory=PixelConfig)
@@ -79,7 +79,9 @@ class DecodePicture:
 
     def __call__(self, example: Example) -> Example:
         """Adds "image"; raises ImageError, which names the file, when it cannot be read."""
-        return example | {"image": load_image(example["image_key"], self.size, self.pixels)}
+        name = example["image_key"]
+        source = example.get("image", name)
+        return example | {"image": load_image(source, self.size, self.pixels, name)}
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import difflib
 
+from pali.data.raw.coco import COCO
 from pali.data.raw.dataset import Dataset
 from pali.data.raw.mc4 import MC4
+from pali.data.raw.objects365 import OBJECTS365
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (MC4,)}
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (MC4, COCO, OBJECTS365)}
 """Every dataset that `pali data prepare` knows, by name."""
 
 
