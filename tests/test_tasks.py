@@ -95,6 +95,13 @@ SCENES = {
     "demo_detection": ("demo_detection", "detect ", 40, 112),
 }
 CLASSIFYING = {"demo_concepts": "demo_concepts"}
+# On public data, tried through `pali data prepare` in tests/data/raw.
+PUBLIC_FILES = {
+    "coco_objects",
+    "objects365",
+    "open_images",
+    "visual_genome",
+}
 
 
 def one(name: str, split: str = "train") -> Task:
@@ -108,7 +115,7 @@ def first_batch(mixture: Mixture, convert) -> dict:
 
 def test_every_file_is_found_and_every_task_is_in_the_table():
     files = {file for file, *_ in (*GENERATING.values(), *SCENES.values())}
-    files |= {*CLASSIFYING.values(), "mixtures"}
+    files |= {*CLASSIFYING.values(), *PUBLIC_FILES, "mixtures"}
     assert set(pali.tasks.available()) == files
     found = registered()
     ours = {name for name in found.tasks if name.startswith("demo_")}

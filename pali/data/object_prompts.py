@@ -44,6 +44,9 @@ MAX_ASKED = 4
 MAX_BOXES = 16
 """In an answer: about 160 tokens of mT5, 10 for each box."""
 
+MAX_LISTED = 24
+"""Names in a list of everything; the first, from the top of the picture."""
+
 NEEDED = {
     "list_objects": (1, 0),
     "object_presence": (1, 1),
@@ -79,7 +82,7 @@ def ask(
       boxes: of the objects, for "detect"; more than MAX_BOXES are thinned out.
     """
     if form == "list_objects":
-        return {"answer": list(shown)}
+        return {"answer": list(shown[:MAX_LISTED])}
 
     if form == "object_presence":
         there, missing = (1, 0) if generator.random() < 0.5 else (0, 1)

@@ -44,8 +44,9 @@ class Prepared:
     and its name in "image_key"; two records about the same picture have the same.
 
     Raises:
-      FileNotFoundError: on first use, if the dataset is not prepared; it says what would do it.
-      ValueError: it was prepared by another pali, or has no such split.
+      FileNotFoundError: on first use, if the dataset is not prepared, or not that split of it; it
+        says what would do it.
+      ValueError: it was prepared by another pali.
     """
 
     dataset: str
@@ -173,6 +174,9 @@ def _open(folder: Path, split: str, changed: int) -> Any:
     del changed  # A dataset that was prepared again is opened again.
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
-        raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(manifest['splits'])}")
+        raise FileNotFoundError(
+            f"{folder} has no split {split!r}, only {', '.join(manifest['splits'])}: delete it, "
+            f"and prepare {folder.name} from a folder that has the files of both"
+        )
     files = tuple(str(folder / name) for name in files_of(manifest, split))
     return open_files(files) if files else ()

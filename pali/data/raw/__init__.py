@@ -10,8 +10,12 @@ from pali.data.raw.coco import COCO
 from pali.data.raw.dataset import Dataset
 from pali.data.raw.mc4 import MC4
 from pali.data.raw.objects365 import OBJECTS365
+from pali.data.raw.open_images import OPEN_IMAGES
+from pali.data.raw.visual_genome import VISUAL_GENOME
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (MC4, COCO, OBJECTS365)}
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset for dataset in (MC4, COCO, OBJECTS365, OPEN_IMAGES, VISUAL_GENOME)
+}
 """Every dataset that `pali data prepare` knows, by name."""
 
 

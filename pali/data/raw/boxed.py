@@ -102,9 +102,7 @@ def draw_absent(name: str, classes: list[str], present: Iterable[str]) -> list[s
     return found[:DRAWN_ABSENT]
 
 
-def shares_of(
-    xywh: Float[np.ndarray, "n 4"], height: float, width: float
-) -> Float[np.ndarray, "n 4"]:
+def shares_of(xywh: Float[np.ndarray, "n 4"], height: int, width: int) -> Float[np.ndarray, "n 4"]:
     """(x y width height) in pixels, from the left and top -> (ymin xmin ymax xmax) in shares."""
     x, y, wide, high = xywh.T
     with np.errstate(invalid="ignore"):  # Infinities; such boxes are left out.

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 _CHUNK = 1 << 20
 _SPACE = re.compile(r"[ \t\n\r]*")
+_MAY_GO_ON = ("", ".", "e", "E")  # after a number that was cut
 _DECODER = json.JSONDecoder()
 
 
@@ -67,8 +68,8 @@ class _Text:
                 if self._more():
                     continue
                 raise ValueError(error.msg) from None
-            if end == len(self._text) and self._more():
-                continue  # A number that ends here may go on.
+            if self._text[end : end + 1] in _MAY_GO_ON and self._more():
+                continue
             self._at = end
             return value
 
