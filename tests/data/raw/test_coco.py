@@ -3,6 +3,7 @@
 """COCO's files, made here of scenes, with what may be wrong in them -> records."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -215,3 +216,10 @@ def test_both_engines_ask_about_the_records(photos, tmp_path, monkeypatch):
         assert len(answers) == 6 or name == "coco_all_objects"  # Some show one kind of thing.
         if name == "coco_detection":
             assert all(parse_boxes(a).boxes and not parse_boxes(a).unparsed for a in answers)
+
+
+@pytest.mark.parametrize("name", ["coco", "objects365", "open_images", "visual_genome"])
+def test_datasets_travel_to_other_processes(name):
+    dataset = pickle.loads(pickle.dumps(find(name)))
+    assert dataset.name == name
+    assert callable(dataset.read)
