@@ -4,6 +4,7 @@
 
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def test_both_engines_ask_about_the_records(photos, tmp_path, monkeypatch):
         assert splits[name] == {"train": None, "validation": 6}
         assert name in answering_tasks()
         ((task, _),) = read_mixture(name, "validation")
-        examples = task_dataset(task)
+        examples: Any = task_dataset(task)
         first = examples[0]
         assert first["image"].shape == (224, 224, 3)
         theirs = seqio.get_mixture_or_task(name).get_dataset(split="validation", shuffle=False)
