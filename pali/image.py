@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pali.config import ImageSize, PixelConfig, image_shape
 
@@ -47,7 +47,8 @@ SUFFIXES = (
 # Fixed, because PIL also opens formats that run other programs (EPS) or that any text may match.
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
 _FORMAT_NAMES = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PPM, ICO or JPEG 2000"
-
+# Values of EXIF's orientation that exchange height and width.
+_ON_THE_SIDE = (5, 6, 7, 8)
 
 _T = TypeVar("_T")
 
@@ -170,13 +171,13 @@ def _covering(
     return (rows, columns), ((rows - high) // 2, (columns - wide) // 2)
 
 
-def picture_size(content: bytes, name: str) -> tuple[int, int]:
-    """Height and width of a picture file as its header says, before EXIF turns it; nothing decoded.
+def upright_size(content: bytes, name: str) -> tuple[int, int]:
+    """Height and width of a picture as `decode_image` gives it, turned by EXIF; little is decoded.
 
     Raises:
       ImageError: not a picture, or more than `MAX_PIXELS` pixels.
     """
-    return _open_picture(io.BytesIO(content), name, _checked_size)
+    return _open_picture(io.BytesIO(content), name, _checked_upright_size)
 
 
 def display_name(path: str | os.PathLike[str] | os.PathLike[bytes]) -> str:
@@ -242,6 +243,15 @@ def _checked_size(image: Image.Image, name: str) -> tuple[int, int]:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name, image.width * image.height, f"{image.width} x {image.height}: ")
     return image.height, image.width
+
+
+def _checked_upright_size(image: Image.Image, name: str) -> tuple[int, int]:
+    height, width = _checked_size(image, name)
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in _ON_THE_SIDE
+    except Exception:  # As in `_upright`.
+        turned = False
+    return (width, height) if turned else (height, width)
 
 
 def _decode_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:

@@ -10,6 +10,13 @@ frequent language soon ties pictures to words, and the others then only have to 
 
 `pali_demo` has every task of the demo corpus that answers in text: captions and reading most of the
 time, because they are asked in many languages and scripts, then boxes, flags and scenes.
+`pali_pretrain` is PaLI's pre-training (arXiv 2209.06794): its eight objectives, the examples it had
+of each (in millions, 1,566 in all, as reported of the paper) as rates, on the public data nearest to
+its own; `pali_pretrain_demo` is the same on the demo corpus. Where an objective has several tasks
+here, they share its rate alike; those of detection nearly as their datasets have pictures.
+`pali_highres` is for the phase at 588 pixels, whose mixture the paper does not give: of our own
+making, half of it what small print and small things are in.
+
 `pali_demo_joint` has the same tasks for training a ViT with the language half: reading and boxes
 most of the time, which ask most of it, and short texts to begin with. `pali_demo_pictures` is for
 the ViT alone: things, texts and scenes, whose prompts and answers are not read.
@@ -25,6 +32,7 @@ questions, shares the rate of its objective.
 import seqio
 
 from pali.tasks import (  # noqa: F401, each import registers its tasks
+    captions_35l,
     demo_captions,
     demo_classification,
     demo_detection,
@@ -36,6 +44,12 @@ from pali.tasks import (  # noqa: F401, each import registers its tasks
     demo_split_captions,
     demo_vqa,
     demo_vqg,
+    mc4,
+    objects365,
+    open_images,
+    visual_genome,
+    vq2a,
+    web,
 )
 
 seqio.MixtureRegistry.add(
@@ -106,6 +120,40 @@ seqio.MixtureRegistry.add(
         ("demo_all_objects", 2),
         ("demo_which_objects", 3),
         ("demo_detection", 10),
+    ],
+)
+
+OPEN_IMAGES_FORMS = ("list_objects", "object_presence", "all_objects", "which_objects")
+
+seqio.MixtureRegistry.add(
+    "pali_pretrain",
+    [
+        ("mc4_span_corruption", 100),
+        ("web_split_captions", 1000),
+        ("web_ocr", 100),
+        ("cc3m_35l_captions", 100),
+        ("vq2a_cc3m_vqa", 100),
+        ("vq2a_cc3m_vqg", 100),
+        *((f"open_images_{form}", 12.5) for form in OPEN_IMAGES_FORMS),
+        ("open_images_detection", 7.5),
+        ("visual_genome_detection", 1),
+        ("objects365_detection", 7.5),
+    ],
+)
+
+seqio.MixtureRegistry.add(
+    "pali_highres",
+    [
+        ("mc4_span_corruption", 5),
+        ("web_split_captions", 15),
+        ("web_ocr", 30),
+        ("cc3m_35l_captions", 15),
+        ("vq2a_cc3m_vqa", 10),
+        ("vq2a_cc3m_vqg", 5),
+        *((f"open_images_{form}", 1.25) for form in OPEN_IMAGES_FORMS),
+        ("open_images_detection", 7),
+        ("visual_genome_detection", 1),
+        ("objects365_detection", 7),
     ],
 )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pali.image import MAX_PIXELS, ImageError, decode_image, load_image, resize
+from pali.image import MAX_PIXELS, ImageError, decode_image, load_image, resize, upright_size
 
 
 def file_bytes(image, kind="PNG", **options) -> bytes:
@@ -90,8 +90,23 @@ def test_exif_orientation_is_applied(orientation):
     np.testing.assert_array_equal(pixels, np.asarray(upright))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", [None, 0, *range(1, 9), 77])
+def test_the_upright_size_is_that_of_the_pixels(kind, orientation):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    picture = Image.new("RGB", (7, 4))
+    content = file_bytes(picture, kind, exif=exif)
+    assert upright_size(content, "x") == decode_image(content).shape[:2]
+    with pytest.raises(ImageError, match="x is not a picture but an empty file"):
+        upright_size(b"", "x")
+
+
 def test_broken_exif_does_not_cost_the_picture():
-    pixels = decode_image(file_bytes(two_halves(), "PNG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff"))
+    content = file_bytes(two_halves(), "PNG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff")
+    pixels = decode_image(content)
+    assert upright_size(content, "x") == pixels.shape[:2]
     np.testing.assert_array_equal(pixels, np.asarray(two_halves()))
 
 

@@ -111,6 +111,19 @@ PREPARED = {
     "web_split_captions": "web",
     "web_ocr": "web",
     "mc4_span_corruption": "mc4",
+    **{
+        f"{dataset}_{form}": file
+        for dataset, file in (
+            ("coco", "coco_objects"),
+            ("objects365", "objects365"),
+            ("open_images", "open_images"),
+            ("visual_genome", "visual_genome"),
+        )
+        for form in (
+            *("list_objects", "object_presence", "all_objects", "which_objects"),
+            "detection",
+        )
+    },
 }
 TEXT_ALONE = {"demo_span_corruption": "demo_span_corruption"}
 MULTILINGUAL = "multilingual_captions"

@@ -103,7 +103,8 @@ def fit_to_model(
       mixture: tasks and rates.
       image_size: for functions that make an image and have a field `size`. One that has no field
         `pixels` as well draws squares.
-      pixels: for functions that make an image and have the fields `size` and `pixels`.
+      pixels: for functions with the fields `size` and `pixels`, which get the size too: those that
+        make an image of a picture file, or must know which part of it the model sees.
       tokenizer: path of a SentencePiece model, for functions with a field `tokenizer`.
       prompts: (name, template), for functions with the fields `prompt` and `template`.
 
@@ -119,8 +120,9 @@ def fit_to_model(
             changes["template"] = templates[function.prompt]
         if tokenizer and hasattr(function, "tokenizer"):
             changes["tokenizer"] = tokenizer
-        if getattr(function, "makes_image", False) and hasattr(function, "size"):
-            any_shape = hasattr(function, "pixels")
+        any_shape = hasattr(function, "pixels")
+        makes_image = getattr(function, "makes_image", False)
+        if hasattr(function, "size") and (makes_image or any_shape):
             if image_size:
                 changes["size"] = image_size if any_shape else side(image_size, repr(function))
             if pixels and any_shape:

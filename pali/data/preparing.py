@@ -38,7 +38,7 @@ from pali.data.prepared import (
 from pali.data.raw.dataset import Dataset, Part
 from pali.data.records import pack
 from pali.data.skipping import UNUSABLE, RecordError, skipped
-from pali.image import picture_size
+from pali.image import upright_size
 
 _JOURNAL = "journal.jsonl"
 # One record to a group, as training reads them one by one, in any order; texts shrink by a half.
@@ -189,7 +189,7 @@ def _placed(dataset: Dataset, row: Example, target: Path) -> Example:
         return row
     if dataset.pictures == "own":
         name = f"{dataset.name}/{row['id']}"
-        picture_size(row["image"], name)
+        upright_size(row["image"], name)
         return row | {"image_key": name}
     name = f"{dataset.pictures}/{row['picture']}"
     try:

@@ -7,24 +7,24 @@ from __future__ import annotations
 import difflib
 
 from pali.data.raw.captions_35l import CC3M_35L, COCO_35L
+from pali.data.raw.coco import COCO
 from pali.data.raw.conceptual_captions import CC3M, CC12M
 from pali.data.raw.dataset import Dataset
 from pali.data.raw.mc4 import MC4
+from pali.data.raw.objects365 import OBJECTS365
+from pali.data.raw.open_images import OPEN_IMAGES
+from pali.data.raw.visual_genome import VISUAL_GENOME
 from pali.data.raw.vq2a import VQ2A_CC3M, VQ2A_COCO
 from pali.data.raw.web import WEB, WEB_OCR
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
-        CC3M,
-        CC12M,
-        CC3M_35L,
-        COCO_35L,
-        VQ2A_CC3M,
-        VQ2A_COCO,
+        *(WEB, WEB_OCR),
+        *(CC3M, CC12M, CC3M_35L, VQ2A_CC3M),
+        *(COCO, COCO_35L, VQ2A_COCO),
+        *(OPEN_IMAGES, VISUAL_GENOME, OBJECTS365),
         MC4,
-        WEB,
-        WEB_OCR,
     )
 }
 """Every dataset that `pali data prepare` knows, by name."""

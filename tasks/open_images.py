@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""PaLI's object-aware forms and detection on Open Images: photos with boxes of 600 classes.
+
+open_images_list_objects     Answer in EN: List the objects present: <extra_id_0>
+open_images_object_presence  Answer in EN: Is dog in the image? <extra_id_0>
+open_images_all_objects      Answer in EN: Is dog, bus in the image? <extra_id_0>
+open_images_which_objects    Answer in EN: Which of dog, bus are in the image? <extra_id_0>
+open_images_detection        detect dog and bus
+
+What is asked for as absent is what people said a photo does not show. Records, and what
+`pali data prepare open_images` reads: pali/data/raw/open_images.py.
+How questions are drawn: pali/data/ask_objects.py.
+"""
+
+import seqio
+
+from pali.data.ask_objects import AskObjects
+from pali.data.object_prompts import FORMS
+from pali.data.prepared import Prepared
+from pali.data.preprocessors import DecodePicture, TextToText, Tokenize
+from pali.data.seqio_bridge import RecordSource, pali_features, per_example
+from pali.metrics.detection import detection
+from pali.metrics.exact_match import exact_match
+from pali.tasks import DEMO_TOKENIZER
+
+for form, prompt in FORMS.items():
+    name = "detection" if form == "detect" else form
+    seqio.TaskRegistry.add(
+        f"open_images_{name}",
+        source=RecordSource(
+            {split: Prepared("open_images", split) for split in ("train", "validation", "test")}
+        ),
+        preprocessors=[
+            per_example(
+                AskObjects(form, 224),
+                DecodePicture(224),
+                TextToText(prompt, answer="answer"),
+                Tokenize(DEMO_TOKENIZER),
+                binary=("image",),
+            )
+        ],
+        output_features=pali_features(DEMO_TOKENIZER),
+        metric_fns=[detection if form == "detect" else exact_match],
+        shuffle_buffer_size=None,  # The source is shuffled as a whole.
+    )
