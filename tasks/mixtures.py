@@ -10,21 +10,16 @@ frequent language soon ties pictures to words, and the others then only have to 
 
 `pali_demo` has every task of the demo corpus that answers in text: captions and reading most of the
 time, because they are asked in many languages and scripts, then boxes, flags and scenes.
-`pali_pretrain` is PaLI's pre-training (arXiv 2209.06794): its eight objectives, the examples it had
-of each (in millions, 1,566 in all, as reported of the paper) as rates, on the public data nearest to
-its own; `pali_pretrain_demo` is the same on the demo corpus. Where an objective has several tasks
-here, they share its rate alike; those of detection nearly as their datasets have pictures.
-`pali_highres` is for the phase at 588 pixels, whose mixture the paper does not give: of our own
-making, half of it what small print and small things are in.
-
 `pali_demo_joint` has the same tasks for training a ViT with the language half: reading and boxes
 most of the time, which ask most of it, and short texts to begin with. `pali_demo_pictures` is for
 the ViT alone: things, texts and scenes, whose prompts and answers are not read.
 
-`pali_pretrain_demo` has the eight objectives of PaLI's pre-training, each as often as there: the
-paper mixes its data sets by their sizes, of 1,566 million examples together (arXiv 2209.06794,
-section 3.2, as recalled; rates are millions). What the demo corpus divides, as its kinds of
-questions, shares the rate of its objective.
+`pali_pretrain` has the eight objectives of PaLI's pre-training, on the public data nearest to its
+own, each as often as there: the paper mixes its data sets by their sizes, of 1,566 million examples
+together (arXiv 2209.06794, section 3.2, as recalled; rates are millions). What has several tasks
+here shares the rate of its objective; detection nearly as its data sets have pictures.
+`pali_pretrain_demo` is the same on the demo corpus. `pali_highres` is for the phase at 588 pixels,
+whose mixture is not known: of our own making, half of it small print and small things.
 
 `multilingual_captions` and its kin have a file of their own.
 """

@@ -223,6 +223,25 @@ def test_captions_are_asked_in_the_languages_of_crossmodal_3600():
     assert asked <= set(load_corpus().languages)
 
 
+@pytest.mark.parametrize("name", ["pali_pretrain", "pali_pretrain_demo"])
+def test_pretraining_has_every_objective_as_often_as_the_paper(name):
+    rates = Counter()
+    for task, rate in read_mixture(name):
+        rates[objective_of(task)] += rate
+    # Millions of examples.
+    assert sorted(rates.values()) == [16, 50, 100, 100, 100, 100, 100, 1000]
+    assert rates["split_caption"] == 1000
+    assert rates["detect"] == 16
+    assert rates.total() == 1566
+
+
+def test_half_of_the_phase_at_high_resolution_is_small():
+    small = ("ocr", "detect", "object_aware")
+    shares = {task.name: (objective_of(task), rate) for task, rate in read_mixture("pali_highres")}
+    total = sum(rate for _, rate in shares.values())
+    assert sum(rate for objective, rate in shares.values() if objective in small) == total / 2
+
+
 def test_the_mixture_of_captions_makes_batches():
     mixture = read_mixture("pali_demo_captions")
     rates = {task.name: rate for task, rate in mixture}
