@@ -104,8 +104,9 @@ def test_without_their_data_they_are_listed_and_not_evaluated(tmp_path, monkeypa
     monkeypatch.setenv("PALI_DATA", str(tmp_path))
     listed = registered().tasks
     for task in TASKS:
-        assert "train" in listed[task]
-        assert set(listed[task].values()) == {None}
+        assert "train" in listed[task].splits
+        assert set(listed[task].splits.values()) == {None}
+        assert "pali data prepare" in listed[task].missing
     assert not set(TASKS) & set(answering_tasks())
     with pytest.raises(FileNotFoundError, match="pali data prepare cc3m "):
         len(read_mixture("cc3m_captions")[0][0].source)
@@ -114,8 +115,9 @@ def test_without_their_data_they_are_listed_and_not_evaluated(tmp_path, monkeypa
 def test_with_their_data_those_that_have_a_metric_are_evaluated(prepared, monkeypatch):
     monkeypatch.setenv("PALI_DATA", str(prepared))
     listed = registered().tasks
-    assert listed["cc3m_captions"] == {"train": 1, "validation": 1}
-    assert listed["mc4_span_corruption"] == {"train": 1, "validation": 1}
+    assert listed["cc3m_captions"].splits == {"train": 1, "validation": 1}
+    assert listed["mc4_span_corruption"].splits == {"train": 1, "validation": 1}
+    assert listed["cc3m_35l_captions"].languages == ("sw",)
     assert set(TASKS) - set(answering_tasks()) == {"cc12m_captions", "mc4_span_corruption"}
 
 
@@ -127,7 +129,9 @@ def test_a_split_whose_files_were_not_there_is_not_evaluated(prepared, tmp_path,
         tmp_path,
         tmp_path,
     )
-    assert registered().tasks["web_split_captions"] == {"train": 1, "validation": None}
+    found = registered().tasks["web_split_captions"]
+    assert found.splits == {"train": 1, "validation": None}
+    assert "has no split 'validation', only train" in found.missing
     assert "web_split_captions" not in answering_tasks()
 
 
@@ -139,7 +143,7 @@ def test_a_split_without_a_record_is_not_evaluated(tmp_path, monkeypatch):
         tmp_path,
         tmp_path,
     )
-    assert registered().tasks["web_split_captions"] == {"train": 0, "validation": 0}
+    assert registered().tasks["web_split_captions"].splits == {"train": 0, "validation": 0}
     assert "web_split_captions" not in answering_tasks()
 
 

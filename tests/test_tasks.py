@@ -111,19 +111,17 @@ PREPARED = {
     "web_split_captions": "web",
     "web_ocr": "web",
     "mc4_span_corruption": "mc4",
-    **{
-        f"{dataset}_{form}": file
-        for dataset, file in (
-            ("coco", "coco_objects"),
-            ("objects365", "objects365"),
-            ("open_images", "open_images"),
-            ("visual_genome", "visual_genome"),
-        )
-        for form in (
-            *("list_objects", "object_presence", "all_objects", "which_objects"),
-            "detection",
-        )
-    },
+}
+# The same of those with boxes: tests/data/raw and tests/data/test_ask_objects.py.
+BOXED = {
+    f"{dataset}_{form}": file
+    for dataset, file in (
+        ("coco", "coco_objects"),
+        ("objects365", "objects365"),
+        ("open_images", "open_images"),
+        ("visual_genome", "visual_genome"),
+    )
+    for form in ("list_objects", "object_presence", "all_objects", "which_objects", "detection")
 }
 TEXT_ALONE = {"demo_span_corruption": "demo_span_corruption"}
 MULTILINGUAL = "multilingual_captions"
@@ -141,12 +139,12 @@ def first_batch(mixture: Mixture, convert) -> dict:
 def test_every_file_is_found_and_every_task_is_in_the_table():
     files = {file for file, *_ in (*GENERATING.values(), *SCENES.values())}
     generating = {*GENERATING, *SCENES, *CLASSIFYING, *TEXT_ALONE}
-    files |= {*CLASSIFYING.values(), *TEXT_ALONE.values(), *PREPARED.values()}
+    files |= {*CLASSIFYING.values(), *TEXT_ALONE.values(), *PREPARED.values(), *BOXED.values()}
     files |= {MULTILINGUAL, "mixtures"}
     assert set(pali.tasks.available()) == files
     found = registered()
     assert {name for name in found.tasks if name.startswith("demo_")} == generating
-    assert {name for name, task in found.tasks.items() if task.missing} == set(PREPARED)
+    assert {name for name, task in found.tasks.items() if task.missing} == {*PREPARED, *BOXED}
     folder = pathlib.Path(pali.tasks.__file__).parents[2] / "tasks"
     assert {path.stem for path in folder.glob("*.py")} == files
 

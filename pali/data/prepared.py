@@ -69,6 +69,11 @@ class Prepared:
         return record
 
     @property
+    def per_language(self) -> dict[str, int]:
+        """Language -> records, of those that say theirs."""
+        return read_manifest(self._root / self.dataset)["languages"].get(self.split, {})
+
+    @property
     def _root(self) -> Path:
         return Path(self.folder) if self.folder else data_folder()
 

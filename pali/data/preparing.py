@@ -58,6 +58,8 @@ class Written:
     """Reason -> rows that say nothing usable."""
     errors: dict[str, str] = field(default_factory=dict)
     """Reason -> what was wrong with the first of them."""
+    languages: dict[str, int] = field(default_factory=dict)
+    """Language -> records, of those that say theirs."""
 
 
 def prepare(
@@ -78,7 +80,8 @@ def prepare(
       progress: called with the parts that are done, all parts, and the file just written.
 
     Returns:
-      The manifest: "dataset", "licence", "splits" {split: records}, "files", what was left out,
+      The manifest: "dataset", "licence", "splits" {split: records}, "languages" {split: {language:
+      records}}, "files", what was left out,
       "skipped" {split: {reason: rows}} and "errors" {reason: the first}, and "same_id"
       {split: records whose id another one has}.
 
@@ -153,6 +156,7 @@ def _write(dataset: Dataset, source: Path, path: Path, part: Part) -> Written:
     unfinished = path.with_suffix(".tmp")
     result = Written(path.name, part.split, 0, 0, "")
     hashes: list[np.uint64] = []
+    languages: Counter[str] = Counter()
     try:
         writer = ArrayRecordWriter(str(unfinished), _OPTIONS)
         for row in dataset.read(source, part):
@@ -161,6 +165,7 @@ def _write(dataset: Dataset, source: Path, path: Path, part: Part) -> Written:
                     raise row
                 writer.write(pack(_placed(dataset, row, path.parents[1])))
                 hashes.append(id_hash(row["id"]))
+                languages.update([row["lang"]] if "lang" in row else ())
             except UNUSABLE as error:
                 reason = skipped(error)["skipped"]
                 result.skipped[reason] = result.skipped.get(reason, 0) + 1
@@ -170,6 +175,7 @@ def _write(dataset: Dataset, source: Path, path: Path, part: Part) -> Written:
         with open(unfinished, "rb") as file:
             result.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         result.records, result.bytes = len(hashes), unfinished.stat().st_size
+        result.languages = dict(languages)
         unfinished.rename(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -205,18 +211,21 @@ def _manifest(
 ) -> dict[str, Any]:
     splits: Counter[str] = Counter()
     skips: dict[str, Counter[str]] = {}
+    languages: dict[str, Counter[str]] = {}
     errors: dict[str, str] = {}
     for file in written:
         splits[file.split] += file.records
         skips.setdefault(file.split, Counter()).update(file.skipped)
+        languages.setdefault(file.split, Counter()).update(file.languages)
         errors = file.errors | errors
     manifest = head | {
         "licence": dataset.licence,
         "splits": dict(splits),
+        "languages": {split: dict(sorted(counts.items())) for split, counts in languages.items()},
         "skipped": {split: dict(counts) for split, counts in skips.items()},
         "errors": errors,
         "files": [
-            {key: value for key, value in asdict(file).items() if key not in ("skipped", "errors")}
+            {key: getattr(file, key) for key in ("name", "split", "records", "bytes", "sha256")}
             for file in written
             if file.records
         ],

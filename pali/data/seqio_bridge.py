@@ -298,18 +298,22 @@ def registered(task_modules: Iterable[str] = ()) -> Registered:
 
 def _describe(task: seqio.Task) -> RegisteredTask:
     source: Any = task.source
-    records = source.records.values() if isinstance(source, RecordSource) else [source]
-    sizes, languages, missing = dict.fromkeys(task.splits), {}, ""
-    try:
-        sizes = {split: source.num_input_examples(split) for split in task.splits}
-        for part in records:
+    ours = isinstance(source, RecordSource)
+    records: dict[str, Any] = source.records if ours else dict.fromkeys(task.splits, source)
+    sizes: dict[str, int | None] = {}
+    languages: dict[str, int] = {}
+    missing = ""
+    for split, part in records.items():
+        try:
+            sizes[split] = source.num_input_examples(split)
             languages |= getattr(part, "per_language", {})
-        for part in list(records)[:1]:  # Some know their size without having read anything.
+            # Some know their size without having read anything.
             with contextlib.suppress(*UNUSABLE, IndexError, TypeError):
                 part[0]
-    except FileNotFoundError as error:
-        missing = str(error)
-    kinds = dict.fromkeys(type(part).__name__ for part in records)
+        except FileNotFoundError as error:
+            sizes[split] = None
+            missing = missing or str(error)
+    kinds = dict.fromkeys(type(part).__name__ for part in records.values())
     return RegisteredTask(", ".join(kinds), sizes, tuple(sorted(languages)), missing)
 
 

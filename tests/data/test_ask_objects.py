@@ -79,8 +79,8 @@ def test_answers_are_right_and_drawn_anew_in_every_epoch(form):
     [
         ("list_objects", [], ["bus"]),
         ("object_presence", BOXES, []),
-        ("all_objects", BOXES[:1], ["bus", "tie"]),
-        ("all_objects", BOXES, ["bus"]),
+        ("all_objects", [], ["bus", "tie"]),
+        ("all_objects", BOXES, []),
         ("which_objects", [], ["bus"]),
         ("detect", [(0, 0, 1, 1, "formula 1")], ["bus"]),
         ("detect", BOXES, ["salt and pepper"]),
