@@ -105,16 +105,19 @@ def families(names: Iterable[str]) -> dict[str, list[str]]:
 
 def _sizes(tasks: Sequence[RegisteredTask], reasons: list[str]) -> str:
     """The splits and records of tasks; what is missing becomes the number of a note."""
-    missing = next((task.missing for task in tasks if task.missing), "")
+    missing, note = next((task.missing for task in tasks if task.missing), ""), ""
     if missing:
         if missing not in reasons:
             reasons.append(missing)
-        return f"not here ({reasons.index(missing) + 1})"
+        note = f" ({reasons.index(missing) + 1})"
     sizes = {split: [task.splits.get(split, 0) for task in tasks] for split in tasks[0].splits}
-    return ", ".join(
+    if missing and all(None in found for found in sizes.values()):
+        return f"not here{note}"
+    listed = ", ".join(
         f"{split}{_FIXED}{'?' if None in found else format(sum(n or 0 for n in found), ',')}"
         for split, found in sizes.items()
     )
+    return f"{listed}{note}"
 
 
 def _few(languages: Sequence[str]) -> str:

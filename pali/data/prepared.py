@@ -91,9 +91,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.is_file():
+        to = "" if folder.parent == data_folder() else f" --to {folder.parent}"
         raise FileNotFoundError(
-            f"{folder} has no prepared dataset: pali data prepare {folder.name} --from RAW "
-            f"--to {folder.parent}"
+            f"{folder} has no prepared dataset: pali data prepare {folder.name} --from RAW{to}"
         )
     manifest = json.loads(path.read_text(encoding="utf-8"))
     if manifest["format"] != FORMAT:
