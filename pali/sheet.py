@@ -105,7 +105,7 @@ def page(title: str, examples: Sequence[Shown]) -> str:
 
 
 def contact_sheet(
-    images: Sequence[UInt8[np.ndarray, "h w 3"]], columns: int = COLUMNS
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int = COLUMNS
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Pictures in rows, white between them; each in the middle of a cell as large as the largest.
 

@@ -160,7 +160,7 @@ def test_what_pandas_writes_from_mixed_dicts(tmp_path):
     pandas.DataFrame(rows).to_parquet(path)
     assert [r["caption"] for r in read_all(Parquet(path))] == ["a", None, None, "b"]
     examples = list(task_dataset(Task("t", Parquet(path), (TextToText("caption", "caption"),))))
-    assert [e.get("skipped") for e in examples] == [None, "text", "text", "text"]
+    assert [e.get("skipped") for e in examples] == [None, "text", "text", "row"]
     assert "'caption': None" in examples[1]["error"]
 
 
