@@ -283,7 +283,9 @@ def test_what_draws_squares_says_so(files, function):
 def test_pictures_for_evaluation_are_those_of_inference(files, tmp_path):
     """Also where the task makes them at a size of its own."""
     path = str(tmp_path / "0.png")
-    example = Example("0", "en", "", path, "", ("a",), {"image_key": path, "number": 0})
+    record = {"image_key": path, "number": 0}
+    example = Example("0", "en", "", path, "", ("a",), 0, record)
+    records = pipeline.Drawn(pipeline.Task("files", [record]), seed=0, shuffled=False)
     expected = load_image(path, WIDE, VIT.pixels)
     for functions in (fitted(files)[0][0].functions, (decode_at_its_size,)):
         asked = Split(
@@ -291,7 +293,9 @@ def test_pictures_for_evaluation_are_those_of_inference(files, tmp_path):
             name="validation",
             examples=[example],
             choices={},
+            records=records,
             functions=functions,
+            skipped={},
             image_size=WIDE,
             pixels=VIT.pixels,
             metric_fns=(),
