@@ -129,4 +129,4 @@ def _report(manifest: dict[str, Any], folder: Path) -> None:
             console.print(f"{'':<14}{again:>14,} records with an id seen before", markup=False)
     for error in manifest["errors"].values():
         console.print(f"left out, for example: {error}", markup=False, soft_wrap=True)
-    console.print(f"written       {folder}", markup=False, soft_wrap=True)
+    console.print(f"prepared in   {folder}", markup=False, soft_wrap=True)

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grain
 import numpy as np
 from jaxtyping import UInt64
 
 from pali.data.drawing import number_of
 from pali.data.pipeline import Example
-from pali.data.records import open_files, unpack
+from pali.data.records import unpack
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -65,6 +66,11 @@ class Prepared:
         if where is not None:
             dataset, split, number = where
             other = unpack(_records(str(self._root), dataset, split)[number])
+            if other["image_key"] != record["image_key"]:
+                raise ValueError(
+                    f"{self._root / dataset} was prepared again since {self.dataset} was, which is "
+                    f"about its pictures: delete {self._root / self.dataset}, and prepare it again"
+                )
             record["image"] = other["image"]
         return record
 
@@ -95,10 +101,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{folder} has no prepared dataset: pali data prepare {folder.name} --from RAW{to}"
         )
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    if manifest["format"] != FORMAT:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        written = manifest["format"]
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{path} is of format {manifest['format']}, and this pali reads {FORMAT}: prepare "
+            f"{path} is damaged ({error!r}): delete {folder}, and prepare it again"
+        ) from None
+    if written != FORMAT:
+        raise ValueError(
+            f"{path} is of format {written}, and this pali reads {FORMAT}: prepare "
             f"{folder.name} again"
         )
     return manifest
@@ -125,13 +137,18 @@ class Places:
         return self.dataset, self.splits[split], number
 
 
-@functools.cache
 def read_places(folder: Path) -> Places:
     """Where each record of a prepared dataset is: 24 bytes for each, kept in memory.
 
     Raises:
       FileNotFoundError, ValueError: as `read_manifest`.
     """
+    return _read_places(folder, _changed(folder))
+
+
+@functools.lru_cache(maxsize=2)
+def _read_places(folder: Path, changed: int) -> Places:
+    del changed
     manifest = read_manifest(folder)
     splits = tuple(manifest["splits"])
     hashes, numbers = [np.zeros(0, np.uint64)], [np.zeros((0, 2), np.int64)]
@@ -169,19 +186,23 @@ def id_hash(identifier: str) -> np.uint64:
 
 def _records(root: str, dataset: str, split: str) -> Any:
     folder = Path(root) / dataset
+    return _open(folder, split, _changed(folder))
+
+
+def _changed(folder: Path) -> int:
+    """When a dataset was prepared: what was read of it before then is read again."""
     path = folder / MANIFEST
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    return _open(folder, split, changed)
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 @functools.lru_cache(maxsize=256)
 def _open(folder: Path, split: str, changed: int) -> Any:
-    del changed  # A dataset that was prepared again is opened again.
+    del changed
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         raise FileNotFoundError(
             f"{folder} has no split {split!r}, only {', '.join(manifest['splits'])}: its raw files "
             "were not there when it was prepared"
         )
-    files = tuple(str(folder / name) for name in files_of(manifest, split))
-    return open_files(files) if files else ()
+    files = [str(folder / name) for name in files_of(manifest, split)]
+    return grain.sources.ArrayRecordDataSource(files) if files else ()

@@ -41,6 +41,8 @@ from pali.data.skipping import UNUSABLE, RecordError, skipped
 from pali.image import upright_size
 
 _JOURNAL = "journal.jsonl"
+_SEEN = 2**16
+"""Bytes of a file's beginning and end by which it is known again."""
 # One record to a group, as training reads them one by one, in any order; texts shrink by a half.
 _OPTIONS = "group_size:1,zstd:1"
 
@@ -99,8 +101,13 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     head = {"format": FORMAT, "dataset": dataset.name, "parts": _fingerprint(source, parts)}
     if (folder / MANIFEST).exists():
-        _check_same(folder, read_manifest(folder), head)
-        return read_manifest(folder)
+        manifest = read_manifest(folder)
+        _check_same(folder, manifest, head)
+        for file in manifest["files"]:
+            path = folder / file["name"]
+            if not (path.exists() and path.stat().st_size == file["bytes"]):
+                raise ValueError(f"{path} is gone or was changed: delete {folder}, and begin again")
+        return manifest
     names = _file_names(parts)
     written = _read_journal(folder, head)
     left = [i for i, name in enumerate(names) if name not in written]
@@ -166,7 +173,10 @@ def _write(dataset: Dataset, source: Path, path: Path, part: Part) -> Written:
                 writer.write(pack(_placed(dataset, row, path.parents[1])))
                 hashes.append(id_hash(row["id"]))
                 languages.update([row["lang"]] if "lang" in row else ())
-            except UNUSABLE as error:
+            except (*UNUSABLE, UnicodeEncodeError) as error:
+                if isinstance(error, UnicodeEncodeError):
+                    where = f"{part.file}, record {len(hashes) + sum(result.skipped.values()) + 1}"
+                    error = RecordError("text", f"{where}, has half a character in a text")
                 reason = skipped(error)["skipped"]
                 result.skipped[reason] = result.skipped.get(reason, 0) + 1
                 result.errors.setdefault(reason, str(error))
@@ -177,9 +187,11 @@ def _write(dataset: Dataset, source: Path, path: Path, part: Part) -> Written:
         result.records, result.bytes = len(hashes), unfinished.stat().st_size
         result.languages = dict(languages)
         unfinished.rename(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
+        if isinstance(error, RuntimeError) and "write" in str(error):  # As ArrayRecord says it.
+            raise OSError(f"{path} cannot be written: {error}") from error
         raise
     return result
 
@@ -246,22 +258,42 @@ def _file_names(parts: list[Part]) -> list[str]:
 
 
 def _fingerprint(source: Path, parts: list[Part]) -> str:
-    """Of what would be read: the parts, and the sizes of their files."""
-    told = [(asdict(part), os.path.getsize(source / part.file)) for part in parts]
+    """Of what would be read: the parts, the sizes of their files, and what stands beside them."""
+    told: list[Any] = [(asdict(part), os.path.getsize(source / part.file)) for part in parts]
+    for path in sorted(path for path in source.iterdir() if path.is_file()):
+        with open(path, "rb") as file:
+            size, head = os.path.getsize(path), file.read(_SEEN)
+            file.seek(max(0, size - _SEEN))
+            told.append((path.name, size, hashlib.sha256(head + file.read(_SEEN)).hexdigest()))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _read_journal(folder: Path, head: dict[str, Any]) -> dict[str, Written]:
     """The files that were written before; begins the journal if there is none."""
     path = folder / _JOURNAL
-    if not path.exists():
-        path.write_text(json.dumps(head) + "\n", encoding="utf-8")
-        return {}
-    first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    _check_same(folder, json.loads(first), head)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     # A line that was cut short stands for a part that is written again.
-    found = [Written(**json.loads(line)) for line in lines if line.endswith("\n")]
-    return {file.name: file for file in found if (folder / file.name).exists()}
+    first, *lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")] or [""]
+    found: list[Written] = []
+    if first:
+        try:
+            before = dict(json.loads(first))
+            found = [Written(**json.loads(line)) for line in lines]
+        except (ValueError, TypeError) as error:
+            message = f"{path} is damaged ({error}): delete {folder}, and begin again"
+            raise ValueError(message) from None
+        _check_same(folder, before, head)
+    found = [file for file in found if _is_whole(folder, file)]
+    kept = [json.dumps(head), *(json.dumps(asdict(file)) for file in found)]
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    unfinished.rename(path)
+    return {file.name: file for file in found}
+
+
+def _is_whole(folder: Path, file: Written) -> bool:
+    path = folder / file.name
+    return path.exists() and path.stat().st_size == file.bytes and ids_file(path).exists()
 
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -50,11 +50,11 @@ class RecordFile:
 
     def __len__(self) -> int:
         """Records in the file."""
-        return len(open_files((self.path,)))
+        return len(_open(self.path))
 
     def __getitem__(self, index: int) -> Example:
         """The features as they were written."""
-        return unpack(open_files((self.path,))[index])
+        return unpack(_open(self.path)[index])
 
     @property
     def pictures(self) -> FirstRecords:
@@ -215,12 +215,6 @@ def unpack(record: bytes) -> Example:
     return msgpack.unpackb(record, ext_hook=_unpack_array, strict_map_key=False)
 
 
-@functools.cache
-def open_files(paths: tuple[str, ...]) -> Any:
-    """The packed records of array_record files, one after the other: `len()`, bytes by number."""
-    return grain.sources.ArrayRecordDataSource(list(paths))
-
-
 def _write_task(path: pathlib.Path, task: Task) -> None:
     # One record to a group: training reads them one by one, in any order.
     writer = ArrayRecordWriter(f"{path}.array_record", "group_size:1")
@@ -260,6 +254,11 @@ def _unpack_array(code: int, data: bytes) -> Any:
         raise ValueError(f"a record has a value of unknown kind {code}")
     dtype, shape, content = msgpack.unpackb(data)
     return np.frombuffer(content, np.dtype(dtype)).reshape(shape)
+
+
+@functools.cache
+def _open(path: str) -> Any:
+    return grain.sources.ArrayRecordDataSource([path])
 
 
 @functools.cache

@@ -334,10 +334,11 @@ def _size(source: Any, split: str) -> int | None:
 def _get_provider(name: str) -> Any:
     names = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3) or sorted(names)
+        near = difflib.get_close_matches(name, names, n=3)
+        hint = f"nearest: {', '.join(near)}" if near else "`pali tasks` lists them"
         raise ValueError(
-            f"no task or mixture is named {name!r}; nearest: {', '.join(near)}. Those of your own "
-            "files appear when data.task_modules names the files."
+            f"no task or mixture is named {name!r}; {hint}. Those of your own files appear when "
+            "--module, or data.task_modules of a config, names the files."
         )
     return seqio.get_mixture_or_task(name)
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -141,6 +142,62 @@ def test_who_is_interrupted_goes_on_and_nothing_is_written_twice(raw, tmp_path, 
     assert manifest == straight
     assert not list((tmp_path / "numbers").glob("*.tmp"))
     assert not (tmp_path / "numbers" / "journal.jsonl").exists()
+
+
+def read_half(folder, part):
+    yield {"id": "1", "text": "nusu \ud83d"}
+    yield {"id": "2", "text": "nzima"}
+
+
+def test_half_a_character_costs_one_record(raw, tmp_path):
+    halves = dataclasses.replace(NUMBERS, read=read_half, pictures="none")
+    manifest = prepare(halves, raw, tmp_path)
+    assert manifest["skipped"]["train"] == {"text": 3}
+    assert "0.txt, record 1, has half a character" in manifest["errors"]["text"]
+    assert manifest["splits"] == {"train": 3, "validation": 1}
+
+
+@pytest.mark.parametrize("left", ["", '{"format": 1, "data'])
+def test_a_journal_that_was_not_begun_to_its_end_is_none(raw, tmp_path, left):
+    (tmp_path / "numbers").mkdir()
+    (tmp_path / "numbers" / "journal.jsonl").write_text(left)
+    assert prepare(NUMBERS, raw, tmp_path)["splits"] == {"train": 5, "validation": 2}
+
+
+@pytest.mark.parametrize("damage", ["[]", "null", "{}", "", '{"format": 1'])
+def test_a_damaged_manifest_is_named(raw, tmp_path, damage):
+    prepare(NUMBERS, raw, tmp_path)
+    (tmp_path / "numbers" / "manifest.json").write_text(damage)
+    with pytest.raises(ValueError, match="manifest.json is damaged .* prepare it again"):
+        len(Prepared("numbers", "train", str(tmp_path)))
+
+
+def test_files_that_are_gone_or_cut_are_not_said_to_be_there(raw, tmp_path):
+    name = prepare(NUMBERS, raw, tmp_path)["files"][0]["name"]
+    (tmp_path / "numbers" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{name} is gone or was changed"):
+        prepare(NUMBERS, raw, tmp_path)
+
+
+def test_other_pictures_are_not_taken_for_those_that_were_meant(raw, tmp_path):
+    prepare(NUMBERS, raw, tmp_path)
+    prepare(QUESTIONS, raw, tmp_path)
+    questions = Prepared("questions", "train", str(tmp_path))
+    assert questions[1]["image"] == png(1)
+    shutil.rmtree(tmp_path / "numbers")
+    (raw / "0.txt").write_text("7 0 1 2")
+    prepare(NUMBERS, raw, tmp_path)
+    assert Prepared("numbers", "train", str(tmp_path))[1]["image"] == png(0)  # It is read anew.
+    with pytest.raises(ValueError, match="numbers was prepared again since questions was"):
+        questions[1]
+
+
+def test_a_list_beside_the_parts_is_known_again(raw, tmp_path):
+    (raw / "list.tsv").write_text("one")
+    prepare(NUMBERS, raw, tmp_path)
+    (raw / "list.tsv").write_text("two")
+    with pytest.raises(FileExistsError, match="prepared from other raw files"):
+        prepare(NUMBERS, raw, tmp_path)
 
 
 def test_other_raw_files_are_not_mixed_with_those_before(raw, tmp_path):

@@ -30,6 +30,11 @@ def parts(folder: Path) -> list[Part]:
     """The shards that are there, of whatever languages."""
     found = {path.name: _SHARD.fullmatch(path.name) for path in sorted(folder.glob("*.json.gz"))}
     shards = {name: match for name, match in found.items() if match}
+    for name, match in shards.items():
+        try:
+            resolve(match[1].removesuffix("-Latn"))
+        except ValueError as error:
+            raise ValueError(f"{folder / name}: {error}; put it elsewhere") from None
     if not shards:
         raise FileNotFoundError(
             f"{folder} has no file like c4-sw.tfrecord-00000-of-00002.json.gz; give the folder "
