@@ -18,6 +18,7 @@ them, and is asked in them.
 from __future__ import annotations
 
 import difflib
+import functools
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ class Prompt:
     says_nothing: bool = False
     """Whether an empty answer is one: that nothing of what was asked for is there."""
 
-    @property
+    @functools.cached_property
     def fields(self) -> tuple[str, ...]:
         """The fields that the template needs, in order."""
         return tuple(name for _, name, _, _ in string.Formatter().parse(self.template) if name)

@@ -11,6 +11,7 @@ True`, so that training on cached visual tokens can leave it out.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from dataclasses import dataclass, field
@@ -121,9 +122,7 @@ class TextToText:
             record.
           ValueError: there is no such field at all: a mistake in the task.
         """
-        prompt = prompts.get(self.prompt)
-        if self.template is not None:
-            prompt = prompt.worded(self.template)
+        prompt = self._prompt
         answer = example.get(self.answer)
         if isinstance(answer, list | tuple) and all(isinstance(part, str) for part in answer):
             answer = ", ".join(answer)
@@ -143,6 +142,11 @@ class TextToText:
             message = f"{_named(example)} has half a character in its text, {half!a}"
             raise RecordError("text", message) from None
         return example | {"inputs": asked, "targets": answer}
+
+    @functools.cached_property
+    def _prompt(self) -> prompts.Prompt:
+        prompt = prompts.get(self.prompt)
+        return prompt if self.template is None else prompt.worded(self.template)
 
 
 def _ask(prompt: prompts.Prompt, example: Example) -> str:

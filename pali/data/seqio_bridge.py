@@ -305,11 +305,12 @@ def _describe(task: seqio.Task) -> RegisteredTask:
     missing = ""
     for split, part in records.items():
         try:
-            sizes[split] = source.num_input_examples(split)
+            size = source.num_input_examples(split)
             languages |= getattr(part, "per_language", {})
-            # Some know their size without having read anything.
-            with contextlib.suppress(*UNUSABLE, IndexError, TypeError):
-                part[0]
+            if not sizes:  # Some know their size without having read anything.
+                with contextlib.suppress(*UNUSABLE, IndexError, TypeError):
+                    part[0]
+            sizes[split] = size
         except FileNotFoundError as error:
             sizes[split] = None
             missing = missing or str(error)

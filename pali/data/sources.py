@@ -269,7 +269,7 @@ def _lines_of_languages(path: str) -> dict[str, list[tuple[int, str]]]:
     found: dict[str, list[tuple[int, str]]] = {}
     for number, line in _lines(path):
         with contextlib.suppress(ValueError, TypeError, LookupError):
-            found.setdefault(resolve(json.loads(line)["lang"]), []).append((number, line))
+            found.setdefault(resolve(parse_line(line, path)["lang"]), []).append((number, line))
     return dict(sorted(found.items()))
 
 

@@ -11,7 +11,7 @@ from pali.data.skipping import RecordError
 from pali.languages import resolve
 
 
-def json_object(content: bytes, where: str) -> dict[str, Any]:
+def json_object(content: bytes | str, where: str) -> dict[str, Any]:
     """The object that a line or a file is; RecordError if it is none."""
     try:
         row = json.loads(content)

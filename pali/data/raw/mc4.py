@@ -12,13 +12,13 @@ part.
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from pali.data.pipeline import Example
+from pali.data.raw import fields
 from pali.data.raw.dataset import Dataset, Part
 from pali.data.skipping import RecordError
 from pali.languages import resolve
@@ -59,15 +59,11 @@ def read(folder: Path, part: Part) -> Iterator[Example | RecordError]:
 
 def _record(line: str, identifier: str, lang: str, where: str) -> Example | RecordError:
     try:
-        row = json.loads(line)
-    except ValueError as error:
-        return RecordError("row", f"{where} is no JSON: {error}")
-    text = row.get("text") if isinstance(row, dict) else None
-    if not isinstance(text, str):
-        return RecordError("row", f'{where} has "text": {text!r}; expected a text')
-    if not text.strip():
-        return RecordError("text", f"{where} has an empty text")
-    return {"id": identifier, "lang": lang, "text": text}
+        row = fields.json_object(line, where)
+        fields.text(row, "text", where)
+    except RecordError as error:
+        return error
+    return {"id": identifier, "lang": lang, "text": row["text"]}
 
 
 MC4 = Dataset(
