@@ -137,18 +137,13 @@ class Places:
         return self.dataset, self.splits[split], number
 
 
+@functools.cache
 def read_places(folder: Path) -> Places:
     """Where each record of a prepared dataset is: 24 bytes for each, kept in memory.
 
     Raises:
       FileNotFoundError, ValueError: as `read_manifest`.
     """
-    return _read_places(folder, _changed(folder))
-
-
-@functools.lru_cache(maxsize=2)
-def _read_places(folder: Path, changed: int) -> Places:
-    del changed
     manifest = read_manifest(folder)
     splits = tuple(manifest["splits"])
     hashes, numbers = [np.zeros(0, np.uint64)], [np.zeros((0, 2), np.int64)]
@@ -184,20 +179,15 @@ def id_hash(identifier: str) -> np.uint64:
     return np.uint64(number_of(identifier))
 
 
+def forget() -> None:
+    """Has this process open every dataset anew: for who has just prepared one."""
+    read_places.cache_clear()
+    _records.cache_clear()
+
+
+@functools.cache
 def _records(root: str, dataset: str, split: str) -> Any:
     folder = Path(root) / dataset
-    return _open(folder, split, _changed(folder))
-
-
-def _changed(folder: Path) -> int:
-    """When a dataset was prepared: what was read of it before then is read again."""
-    path = folder / MANIFEST
-    return path.stat().st_mtime_ns if path.is_file() else 0
-
-
-@functools.lru_cache(maxsize=256)
-def _open(folder: Path, split: str, changed: int) -> Any:
-    del changed
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         raise FileNotFoundError(

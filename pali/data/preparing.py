@@ -29,6 +29,7 @@ from pali.data.pipeline import Example
 from pali.data.prepared import (
     FORMAT,
     MANIFEST,
+    forget,
     id_hash,
     ids_file,
     read_manifest,
@@ -123,6 +124,7 @@ def prepare(
     unfinished = folder / f"{MANIFEST}.tmp"
     unfinished.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     unfinished.rename(folder / MANIFEST)
+    forget()
     (folder / _JOURNAL).unlink()
     return manifest
 
