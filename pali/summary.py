@@ -51,6 +51,7 @@ class Threshold(NamedTuple):
 
 THRESHOLDS = (
     Threshold("demo_captions", "validation", "exact_match", 30.0),
+    Threshold("demo_captions_more", "validation", "exact_match", 30.0),
     Threshold("demo_ocr", "validation", "cer", 30.0),
     Threshold("demo_ocr", "unseen_strings", "cer", 30.0),
 )

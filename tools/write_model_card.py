@@ -86,6 +86,10 @@ def main() -> None:
             for stage, log in logs.items()
         ),
         scores=report.markdown_table(summary.COLUMNS, summary.rows(results["scores"])),
+        reached="\n".join(
+            f"- {text}: {', '.join(languages) or 'none'}"
+            for text, languages in summary.reached(results["scores"])
+        ),
     )
     (pretrained.EMBEDDED / pretrained.CARD).write_text(card, encoding="utf-8")
 

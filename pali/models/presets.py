@@ -46,13 +46,13 @@ DEMO_CAPTIONS = PaLIConfig(
         scan=False,
     ),
 )
-"""The embedded model, which names things: configs/demo_captions_vit.py, demo_captions.py."""
+"""What only names things, in half the time: configs/demo_captions_vit.py, demo_captions.py."""
 
 DEMO = PaLIConfig(
     vit=replace(DEMO_CAPTIONS.vit, depth=6),
     mt5=replace(DEMO_CAPTIONS.mt5, encoder_layers=2),
 )
-"""What learns every task of the demo corpus, going on from it: configs/demo_vit.py and on."""
+"""The embedded model, of every task of the demo corpus; goes on from it: configs/demo_vit.py and on."""
 
 PALIS = {
     "pali-3b": "vit-G/14+mt5-large",
