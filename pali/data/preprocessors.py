@@ -27,7 +27,7 @@ from pali.data.scenes import describe, render_scene
 from pali.data.skipping import RecordError
 from pali.data.typesetting import typeset
 from pali.data.word_units import word_units
-from pali.image import display_name, load_image
+from pali.image import check_is_file, display_name, load_image
 from pali.languages import resolve
 from pali.tokenizer import load_tokenizer
 
@@ -93,6 +93,8 @@ class DecodePicture:
             name = None if key is None else display_name(key)
             image = load_image(content, self.size, self.pixels, name)
         elif key is not None:
+            if isinstance(key, str):
+                check_is_file(key)
             image = load_image(key, self.size, self.pixels)
         else:
             message = f"the record with {', '.join(example)} has no picture"

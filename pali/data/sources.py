@@ -179,10 +179,11 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
     """The object on a line of JSONL; RecordError, which says `where`, if there is none."""
     try:
         record = json.loads(line)
+        shown = "" if isinstance(record, dict) else json.dumps(record)[:40]
     except (ValueError, RecursionError) as error:
         raise RecordError("row", f"{where} is not a JSON object: {error}") from None
     if not isinstance(record, dict):
-        raise RecordError("row", f"{where} is not a JSON object but {json.dumps(record)[:40]}")
+        raise RecordError("row", f"{where} is not a JSON object but {shown}")
     return record
 
 

@@ -116,7 +116,6 @@ def test_records_about_others_pictures_find_them(raw, tmp_path):
         "image": png(11),
         "image_key": "numbers/11",
     }
-    assert len((tmp_path / "questions" / "train-00000-of-00003.array_record").read_bytes()) > 0
 
 
 def test_who_is_interrupted_goes_on_and_nothing_is_written_twice(raw, tmp_path, monkeypatch):
