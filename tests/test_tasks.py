@@ -145,6 +145,7 @@ def test_every_file_is_found_and_every_task_is_in_the_table():
     found = registered()
     assert {name for name in found.tasks if name.startswith("demo_")} == generating
     assert {name for name, task in found.tasks.items() if task.missing} == {*PREPARED, *BOXED}
+    assert found.tasks["cc3m_captions"].source == "Prepared cc3m"
     folder = pathlib.Path(pali.tasks.__file__).parents[2] / "tasks"
     assert {path.stem for path in folder.glob("*.py")} == files
 

@@ -200,8 +200,8 @@ def _print(report: Mapping[str, Any], check: Check) -> None:
 
     cut = "" if report["complete"] else " until it was interrupted"
     say(
-        f"{printable(report['source'])}{cut}: {report['rows']:,} records, {report['usable']:,} that training "
-        f"can use; {report['pictures']['names']:,} pictures"
+        f"{printable(report['source'])}{cut}: {report['rows']:,} records, "
+        f"{report['usable']:,} that training can use; {report['pictures']['names']:,} pictures"
     )
     for level, heading, meanings in check_report.LEVELS:
         if report[level]:
