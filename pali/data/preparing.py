@@ -102,18 +102,11 @@ def prepare(
         f"{part.split}-{name}.array_record"
         for part, name in zip(parts, prints(source, parts), strict=True)
     ]
-    if (folder / MANIFEST).exists():
-        manifest = read_manifest(folder)
-        before = [file["name"] for file in manifest["files"]]
-        if before == names:
-            check_files(folder, manifest)
-            return manifest
-        if not update:
-            raise FileExistsError(
-                f"{folder} was prepared from other raw files ({_difference(before, names)}): "
-                "let --update write what is new, give another --to, or delete it"
-            )
+    if manifest := _finished(folder, names, update):
+        return manifest
     with alone(folder):
+        if manifest := _finished(folder, names, update):  # By another process, meanwhile.
+            return manifest
         if (folder / MANIFEST).exists():
             before = read_manifest(folder)["files"]
             write_journal(folder, head, [Written(**file) for file in before])
@@ -144,6 +137,23 @@ def prepare(
             ids_file(folder / gone).unlink(missing_ok=True)
         (folder / JOURNAL).unlink()
     return manifest
+
+
+def _finished(folder: Path, names: list[str], update: bool) -> dict[str, Any] | None:
+    """The manifest of what is there already; None if nothing is, or it is to be updated."""
+    if not (folder / MANIFEST).exists():
+        return None
+    manifest = read_manifest(folder)
+    before = [file["name"] for file in manifest["files"]]
+    if before == names:
+        check_files(folder, manifest)
+        return manifest
+    if not update:
+        raise FileExistsError(
+            f"{folder} was prepared from other raw files ({_difference(before, names)}): "
+            "let --update write what is new, give another --to, or delete it"
+        )
+    return None
 
 
 def count_warnings(dataset: Dataset, manifest: dict[str, Any]) -> list[str]:
