@@ -59,8 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         if arguments.source or arguments.to or arguments.update:
             raise CommandError("which dataset? `pali data prepare` alone lists their names")
-        for known in DATASETS.values():
-            print(f"{known.name:<13}{_state(known, data_folder()):<30}{known.about}")
+        states = {name: _state(known, data_folder()) for name, known in DATASETS.items()}
+        wide = max(map(len, states.values())) + 2
+        for name, state in states.items():
+            print(f"{name:<15}{state:<{wide}}{DATASETS[name].about}")
         return 0
     try:
         dataset = find(arguments.name)

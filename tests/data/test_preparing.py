@@ -290,7 +290,7 @@ def test_the_command_lists_describes_and_prepares(tmp_path, capsys, monkeypatch)
     assert data_prepare.run(arguments("mc4", "--from", str(tmp_path))) == 0
     assert f"is there already, in {tmp_path}" in capsys.readouterr().out
     assert data_prepare.run(arguments()) == 0
-    assert "mc4          train 1   " in capsys.readouterr().out
+    assert "mc4            train 1  web text" in capsys.readouterr().out
     assert data_prepare.run(arguments("mc4")) == 0
     assert f"in {tmp_path / 'data'}: train 1" in capsys.readouterr().out
     with gzip.open(tmp_path / "c4-en.tfrecord-00000-of-00001.json.gz", "wt") as file:
