@@ -20,6 +20,7 @@ import difflib
 import io
 import os
 import re
+import stat
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,6 +34,10 @@ MAX_PIXELS = 178_000_000
 """Pictures with more pixels are refused before they are decoded: a small file can unpack to
 gigabytes. 178 megapixels are just below the limit that PIL itself sets; they take 0.5 GB as RGB,
 and up to 2 GB for a moment where transparency is laid over white."""
+
+MAX_FILE = 2**31
+"""Bytes of a picture file that a record may name: 16 bits for each colour of `MAX_PIXELS`, not
+compressed, and as much again."""
 
 MAX_ENLARGED = 64_000_000
 """Pixels that a picture may have between the two steps of a crop. It covers 224 x 224 up to ratios
@@ -178,6 +183,23 @@ def upright_size(content: bytes, name: str) -> tuple[int, int]:
       ImageError: not a picture, or more than `MAX_PIXELS` pixels.
     """
     return _open_picture(io.BytesIO(content), name, _checked_upright_size)
+
+
+def check_is_file(path: str | os.PathLike[str]) -> None:
+    """Refuses what a record may name and no picture is: a pipe makes its reader wait, a device has
+    no end. What is not there, or cannot be looked at, is left to `decode_image`.
+
+    Raises:
+      ImageError: a pipe, a device or a socket, or a file larger than `MAX_FILE`.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise ImageError(f"{display_name(path)} is a pipe or a device, not a picture file")
+    if stat.S_ISREG(found.st_mode) and found.st_size > MAX_FILE:
+        raise ImageError(f"{display_name(path)} has {found.st_size:,} bytes; at most {MAX_FILE:,}")
 
 
 def display_name(path: str | os.PathLike[str] | os.PathLike[bytes]) -> str:

@@ -89,6 +89,30 @@ def test_the_status_says_whether_something_was_found(folder, capsys):
     assert "line 121: p/no.png: no such file" in out
 
 
+def test_records_are_shown_and_the_share_compared_with_what_training_allows(folder, capsys):
+    name = "\x1b[31mred"
+    add(folder, *({"image": f"{name}{i}.png", "lang": "en", "caption": "x"} for i in range(5)))
+    assert check() == 1
+    out = capsys.readouterr().out
+    assert "4.00% of the records; a run stops at more than data.max_skipped, which is 1%" in out
+    assert [f"line {n}:" in out for n in range(121, 126)] == [True, True, True, False, False]
+    assert "\x1b" not in out
+
+
+def test_a_split_says_what_it_could_not_do(folder, capsys):
+    """No picture is where it is looked for, and so few that a split has none."""
+    lines = [json.dumps({"image": f"{i}.png"}) for i in range(3)]
+    lines += ['{"image": 5}', '{"image": null}', "{}\x1b"]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    (folder / "q").mkdir()
+    assert split("--images", "q", "--shares", "train=1000,test=1") == 1
+    err = capsys.readouterr().err
+    assert "test is empty: of 3 pictures none was drawn for its share of 0.1%; try another" in err
+    assert "3 of 3 pictures below q cannot be read, and are told apart by name alone; is" in err
+    assert "in no split: 2 lines without 'image'; the first: rows.jsonl, line 4 has" in err
+    assert "\x1b" not in err
+
+
 def test_a_limit_takes_some_of_everywhere(folder, capsys):
     numbers = list(spread(50, 1201))
     assert numbers == sorted(set(numbers))
@@ -109,11 +133,15 @@ def test_a_limit_takes_some_of_everywhere(folder, capsys):
         (["rows.jsonl", "--json", "rows.jsonl"], "rows.jsonl is there already"),
         (["rows.jsonl", "--json", "rows.jsonl", "--overwrite"], "rows.jsonl is one of the"),
         (["rows.jsonl", "--json", "x", "--html", "x"], "x is --json too"),
+        (["rows.jsonl", "--json", "x", "--html", "./p/../x"], "x is --json too"),
+        (["p"], "p is a folder: pali data check reads a JSONL file, or a task"),
+        (["rows.parquet"], "rows.parquet is no JSONL file"),
         (["rows.jsonl", "--text-field", "title"], "rows.jsonl has image, lang, caption"),
         (["rows.jsonl", "--tokenizer", "p/0.png"], "p/0.png is not a SentencePiece model"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(folder, capsys, words, says):
+    (folder / "rows.parquet").write_bytes(b"PAR1")
     assert main(["data", "check", *words]) == 2
     assert says in capsys.readouterr().err
 
@@ -262,8 +290,13 @@ def test_another_field_may_say_what_belongs_together(folder, capsys):
     assert main(words) == 1
     out, err = capsys.readouterr()
     assert "values of clip" in out
-    assert "in no split: 1 lines; a line has no 'clip'" in err
-    assert "in no split: 1 lines; a line is not a JSON object" in err
+    assert (
+        "in no split: 1 line without 'clip'; the first: rows.jsonl, line 101 has no 'clip'" in err
+    )
+    assert (
+        "in no split: 1 line that cannot be read; the first: rows.jsonl, line 102 is not a JSON"
+        in err
+    )
     clips = [{json.loads(line)["clip"] for line in lines} for lines in read(folder).values()]
     assert clips[0].isdisjoint(clips[1])
     assert len(clips[0] | clips[1]) == 20
@@ -280,11 +313,15 @@ def test_a_split_is_made_whole_or_not_at_all(folder, capsys, monkeypatch):
         splitting.split_file("rows.jsonl", folder / "new", {"a": 1.0}, images="p")
     (folder / "rows.jsonl").write_text('{"caption": "x"}\n')
     assert split(to="new") == 2
-    assert "no record that can be put into a group: a line has" in capsys.readouterr().err
+    assert (
+        "no record that can be put into a group: rows.jsonl, line 1 has" in capsys.readouterr().err
+    )
     assert sorted(os.listdir(folder)) == before
 
 
-@pytest.mark.parametrize("text", ["", "a", "a=", "a=0", "a=-1", "a=nan", "a=1,a=2", "../a=1", "=1"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "a=", "a=0", "a=-1", "a=nan", "a=1,a=2", "../a=1", "=1", "80", "a=1e308"]
+)
 def test_shares_are_names_and_numbers(text):
     with pytest.raises(CommandError, match="--shares has"):
         read_shares(text)

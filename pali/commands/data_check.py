@@ -37,6 +37,16 @@ Exit status: 0 nothing to object to; 1 training would skip a record, or somethin
 check cannot be made; 130 interrupted, after a report on what was read."""
 
 
+SHOWN = 3
+"""Records that the terminal shows of each thing found; the page and the JSON have --examples."""
+
+_OTHER_FILES = (".parquet", ".arrow", ".tar", ".tfrecord", ".array_record", ".csv", ".tsv", ".gz")
+_TASKS_ONLY = (
+    "{data} is {what}: pali data check reads a JSONL file, or a task over records of any kind; "
+    "docs/add_a_task.md says how to register one, and --module names its file"
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pali data check`."""
     parser.add_argument(
@@ -83,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_output(
             getattr(arguments, name), arguments.overwrite, [arguments.data], option=f"--{name}"
         )
-    if arguments.html and arguments.html == arguments.json:
+    same = arguments.html and arguments.json
+    if same and os.path.realpath(arguments.html) == os.path.realpath(arguments.json):
         raise CommandError(f"{arguments.html} is --json too; give another --html")
     try:
         rows, tokenizer = _open(arguments)
@@ -147,6 +158,8 @@ def _open(arguments: argparse.Namespace) -> tuple[Rows, str]:
 
     data = arguments.data
     if os.path.isfile(data):
+        if data.endswith(_OTHER_FILES):
+            raise CommandError(_TASKS_ONLY.format(data=data, what="no JSONL file"))
         refused = {"--split": arguments.split, "--module": arguments.module}
         if given := [name for name, value in refused.items() if value]:
             raise CommandError(f"{data} is a file; {given[0]} is of tasks")
@@ -155,6 +168,8 @@ def _open(arguments: argparse.Namespace) -> tuple[Rows, str]:
             raise CommandError(f"--images: there is no folder {folder}")
         fields = {"text": arguments.text_field, "lang": arguments.lang_field}
         return checked_rows.json_rows(data, folder, **fields), DEMO_TOKENIZER
+    if os.path.isdir(data):
+        raise CommandError(_TASKS_ONLY.format(data=data, what="a folder"))
     if os.path.sep in data or data.endswith((".jsonl", ".json")):
         raise CommandError(f"{data}: no such file")
     for name in ("images", "text_field", "lang_field"):
@@ -175,6 +190,7 @@ def _print(report: Mapping[str, Any], check: Check) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from pali.config import DataConfig
     from pali.data import check_report
 
     console = result_console(sys.stdout)
@@ -184,19 +200,26 @@ def _print(report: Mapping[str, Any], check: Check) -> None:
 
     cut = "" if report["complete"] else " until it was interrupted"
     say(
-        f"{report['source']}{cut}: {report['rows']:,} records, {report['usable']:,} that training "
-        f"can use; {report['pictures']['names']:,} pictures"
+        f"{printable(report['source'])}{cut}: {report['rows']:,} records, "
+        f"{report['usable']:,} that training can use; {report['pictures']['names']:,} pictures"
     )
     for level, heading, meanings in check_report.LEVELS:
         if report[level]:
             say(f"\n{heading}:")
         for name, count in report[level].items():
             say(f"  {count:>9,}  {name}: {meanings[name]}")
-            rows, said = check.examples[name][0]
-            said = check_report.of_whole(check.examples, name) or said
-            where = ", ".join(row.where for row in rows)
-            if level != "noted":
+            found = check.examples[name]
+            if whole := check_report.of_whole(check.examples, name):
+                found = [([], whole)]
+            for rows, said in found[: SHOWN if level != "noted" else 0]:
+                where = ", ".join(row.where for row in rows)
                 say(f"             {printable(': '.join(filter(None, (where, said))))[:300]}")
+        if level == "skipped" and report[level]:
+            share = 1 - report["usable"] / report["rows"]
+            say(
+                f"  {share:.2%} of the records; a run stops at more than data.max_skipped, which "
+                f"is {DataConfig.max_skipped:.0%} if its config does not say"
+            )
     if report["languages"]:
         say(f"\n{check_report.about_languages(report)}")
         if not report["detector"]:

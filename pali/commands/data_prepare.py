@@ -39,34 +39,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where prepared datasets are kept (default: $PALI_DATA, or ~/pali_data)",
     )
     parser.add_argument(
+        "--update",
+        action="store_true",
+        help="the raw files have changed since: write what is new in them, drop what is gone",
+    )
+    parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Lists the datasets, describes one, or prepares it."""
-    from pali.data.prepared import data_folder
+    from pali.data.prepared import MANIFEST, data_folder, read_manifest
     from pali.data.preparing import count_warnings, prepare
     from pali.data.raw import DATASETS, find
 
     if arguments.workers < 1:
         raise CommandError(f"--workers is {arguments.workers}; give at least 1")
     if arguments.name is None:
-        for known in DATASETS.values():
-            print(f"{known.name:<16}{known.about}")
+        if arguments.source or arguments.to or arguments.update:
+            raise CommandError("which dataset? `pali data prepare` alone lists their names")
+        states = {name: _state(known, data_folder()) for name, known in DATASETS.items()}
+        wide = max(map(len, states.values())) + 2
+        for name, state in states.items():
+            print(f"{name:<15}{state:<{wide}}{DATASETS[name].about}")
         return 0
     try:
         dataset = find(arguments.name)
         if arguments.source is None:
-            _describe(dataset)
+            if arguments.to or arguments.update:
+                given = "--to" if arguments.to else "--update"
+                raise CommandError(f"{given} needs --from, the folder of the files as published")
+            _describe(dataset, data_folder())
             return 0
         source = Path(arguments.source).expanduser()
         target = Path(arguments.to).expanduser() if arguments.to else data_folder()
         if not source.is_dir():
             raise CommandError(f"{source} is no folder; give the folder of the files as published")
+        folder = target / dataset.name
+        before = (folder / MANIFEST).exists() and read_manifest(folder)
         with _progress(dataset.name) as progress:
             manifest = prepare(
-                dataset, source, target, workers=arguments.workers, progress=progress
+                dataset,
+                source,
+                target,
+                workers=arguments.workers,
+                update=arguments.update,
+                progress=progress,
             )
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
@@ -77,18 +96,38 @@ def run(arguments: argparse.Namespace) -> int:
         ) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on there") from None
-    _report(manifest, target / dataset.name)
-    for warning in count_warnings(dataset, manifest):
+    _report(manifest, folder, "is there already, in" if manifest == before else "prepared in")
+    empty = [f"{split} has no record" for split, count in manifest["splits"].items() if not count]
+    for warning in [*empty, *count_warnings(dataset, manifest)]:
         print(f"pali data prepare: {dataset.name}: {warning}", file=sys.stderr)
     return 0
 
 
-def _describe(dataset: Dataset) -> None:
+def _state(dataset: Dataset, target: Path) -> str:
+    """What is there of a dataset, in a few words."""
+    from pali.data.journal import JOURNAL
+    from pali.data.prepared import MANIFEST, read_manifest
+
+    folder = target / dataset.name
+    if (folder / JOURNAL).exists():
+        return "begun"
+    if not (folder / MANIFEST).exists():
+        return "-"
+    try:
+        splits = read_manifest(folder)["splits"]
+    except ValueError:
+        return "damaged"
+    return ", ".join(f"{split} {records:,}" for split, records in splits.items())
+
+
+def _describe(dataset: Dataset, target: Path) -> None:
     print(f"{dataset.name}: {dataset.about}\n")
     print(f"{dataset.files.strip()}\n")
     print(f"described at  {dataset.documented}\nlicence       {dataset.licence}")
     if dataset.pictures not in ("own", "none"):
         print(f"pictures      of {dataset.pictures}, which must be prepared before")
+    state = _state(dataset, target)
+    print(f"in {target}: {'not prepared' if state == '-' else state}")
     print(f"\npali data prepare {dataset.name} --from DIR")
 
 
@@ -102,7 +141,8 @@ def _progress(name: str) -> Any:
     @contextlib.contextmanager
     def shown() -> Any:
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        console, quiet = Console(stderr=True), not sys.stderr.isatty()
+        with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
             task = bar.add_task(name, total=None)
             records = 0
 
@@ -117,7 +157,8 @@ def _progress(name: str) -> Any:
     return shown()
 
 
-def _report(manifest: dict[str, Any], folder: Path) -> None:
+def _report(manifest: dict[str, Any], folder: Path, said: str) -> None:
+    from pali.commands.rows import printable
     from pali.data.skipping import REASONS
 
     console = result_console(sys.stdout)
@@ -125,8 +166,16 @@ def _report(manifest: dict[str, Any], folder: Path) -> None:
         console.print(f"{split:<14}{records:>14,} records", markup=False)
         for reason, rows in manifest["skipped"].get(split, {}).items():
             console.print(f"{'':<14}{rows:>14,} rows left out: {REASONS[reason]}", markup=False)
-        if again := manifest["same_id"][split]:
+        again = manifest["same_id"][split]
+        if again:
             console.print(f"{'':<14}{again:>14,} records with an id seen before", markup=False)
+        if listed := manifest["listed"].get(split):
+            without = listed["rows"] - records + again
+            told = (listed["rows"], "rows in the list"), (without, "of them without a record")
+            malformed = (listed["malformed"], "of them malformed: no caption and address")
+            for count, what in (*told, *([malformed] if malformed[0] else [])):
+                console.print(f"{'':<14}{count:>14,} {what}", markup=False)
     for error in manifest["errors"].values():
-        console.print(f"left out, for example: {error}", markup=False, soft_wrap=True)
-    console.print(f"prepared in   {folder}", markup=False, soft_wrap=True)
+        shown = printable(error)
+        console.print(f"left out, for example: {shown}", markup=False, soft_wrap=True)
+    console.print(f"{said} {folder}", markup=False, soft_wrap=True)

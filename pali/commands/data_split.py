@@ -9,10 +9,17 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from pali.commands import CommandError
+from pali.commands.rows import printable
+
+if TYPE_CHECKING:
+    from pali.data.splitting import Split
+
+_T = TypeVar("_T")
 
 SUMMARY = """Cuts a JSONL file into splits. All records of one picture come into the same split,
 also when copies of it have other names; records that are added later move no other."""
@@ -23,6 +30,9 @@ EXAMPLE = """examples:
 
 Lines are copied byte for byte, in their order. Exit status: 0 done; 1 done, and some lines are in
 no split, because they have no such field; 2 it cannot be done, and nothing is written."""
+
+MOST = 10**9
+"""The largest share that may be given; the sum of larger ones could be infinite."""
 
 SHARES = "train=0.9,validation=0.05,test=0.05"
 
@@ -85,11 +95,27 @@ def run(arguments: argparse.Namespace) -> int:
             f"{Path(arguments.to) / name}.jsonl  {count:,} records ({count / total:.1%}), "
             f"{done.groups[name]:,} {groups}"
         )
-    for name in [name for name, count in done.records.items() if not count]:
-        print(f"pali data split: {name} is empty: there are too few {groups}", file=sys.stderr)
-    for reason, count in done.left_out.items():
-        print(f"pali data split: in no split: {count:,} lines; {reason}", file=sys.stderr)
+    for said in _warnings(done, shares, groups, folder):
+        print(f"pali data split: {printable(said)}", file=sys.stderr)
     return 1 if done.left_out else 0
+
+
+def _warnings(done: Split, shares: Mapping[str, float], groups: str, folder: str) -> Iterator[str]:
+    for name in [name for name, count in done.records.items() if not count]:
+        share = shares[name] / sum(shares.values())
+        yield (
+            f"{name} is empty: of {sum(done.groups.values()):,} {groups} none was drawn for its "
+            f"share of {share:.1%}; try another --seed, or a larger share in --shares"
+        )
+    if done.unread:
+        hint = "; is --images the right folder?" if done.unread == done.pictures else ""
+        yield (
+            f"{done.unread:,} of {done.pictures:,} pictures below {folder} cannot be read, and are "
+            f"told apart by name alone{hint}"
+        )
+    for kind, count in done.left_out.items():
+        lines = "1 line" if count == 1 else f"{count:,} lines"
+        yield f"in no split: {lines} {kind}; the first: {done.first[kind]}"
 
 
 def read_shares(text: str) -> dict[str, float]:
@@ -105,15 +131,17 @@ def read_shares(text: str) -> dict[str, float]:
             share = float(value)
         except ValueError:
             share = math.nan
-        if not (equals and re.fullmatch(r"\w[\w.-]*", name) and 0 < share < math.inf):
-            raise CommandError(f"--shares has {item!r}; give it as in {SHARES}")
+        if not (equals and re.fullmatch(r"\w[\w.-]*", name) and 0 < share <= MOST):
+            raise CommandError(
+                f"--shares has {item!r}; give it as in {SHARES}, a share at most {MOST:,}"
+            )
         if name in shares:
             raise CommandError(f"--shares has {name} twice")
         shares[name] = share
     return shares
 
 
-def _progress(lines: Iterator[bytes]) -> Iterator[bytes]:
+def _progress(lines: Iterator[_T]) -> Iterator[_T]:
     """Passes lines on; on a terminal they are counted on stderr."""
     if not sys.stderr.isatty():
         yield from lines

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 WIDTH = 100
 _FIXED = "\u00a0"
 """A space at which no line is broken."""
+CUT = 0.01
+"""Share of the prompts, or of the answers, that may be cut without a warning."""
 FAMILY = 5
 """So many tasks that differ in their language alone are shown as one."""
 
 
 def registry(found: Registered) -> str:
-    """Every task with its kind of source, languages and splits; then every mixture."""
+    """Every task with its kind of source, languages and splits; then every mixture with its own."""
     reasons: list[str] = []
     rows = [("task", "source", "languages", "records")]
     for label, names in families(found.tasks).items():
@@ -36,10 +38,32 @@ def registry(found: Registered) -> str:
         if len(names) > 1:
             sizes = f"{len(names)} tasks, together {sizes}"
         rows.append((label, tasks[0].source, _few(languages), sizes))
-    notes = [_wrapped(f"({number}) ", reason, indent=4) for number, reason in enumerate(reasons, 1)]
     width = max((len(name) for name in found.mixtures), default=0) + 2
-    mixtures = [mixture_line(f"{name:<{width}}", r) for name, r in found.mixtures.items()]
+    mixtures = []
+    for name, rates in found.mixtures.items():
+        mixtures.append(mixture_line(f"{name:<{width}}", rates))
+        said = _whole([found.tasks[task] for task in rates], reasons)
+        mixtures.append(_wrapped(" " * width, said, indent=width))
+    notes = [_wrapped(f"({number}) ", reason, indent=4) for number, reason in enumerate(reasons, 1)]
     return "\n".join([_table(rows), *notes, "", *mixtures])
+
+
+def cut_warning(found: Counted, lengths: tuple[int, int]) -> str:
+    """What to do where more than `CUT` of the prompts or the answers are cut; else ""."""
+    total = sum(script.examples for script in found.scripts.values())
+    advice = []
+    for what, option, limit, tokens, cut in (
+        ("prompts", "inputs", lengths[0], "prompt", "prompts_cut"),
+        ("answers", "targets", lengths[1], "answer", "answers_cut"),
+    ):
+        share = sum(s.examples * getattr(s, cut) for s in found.scripts.values()) / max(total, 1)
+        if share > CUT:
+            longest = max(getattr(s, tokens)[2] for s in found.scripts.values())
+            advice.append(
+                f"{share:.1%} of the {what} are cut at {limit} tokens, the longest has {longest}: "
+                f"set data.{option}_length in the config, and try it here by --{option}-length"
+            )
+    return "; ".join(advice)
 
 
 def mixture_line(name: str, rates: Mapping[str, float | None]) -> str:
@@ -118,6 +142,27 @@ def _sizes(tasks: Sequence[RegisteredTask], reasons: list[str]) -> str:
         for split, found in sizes.items()
     )
     return f"{listed}{note}"
+
+
+def _whole(tasks: Sequence[RegisteredTask], reasons: list[str]) -> str:
+    """Languages, splits and records of a mixture, and how many of its tasks are not here."""
+    languages = sorted({code for task in tasks for code in task.languages})
+    sizes: dict[str, int] = {}
+    for task in tasks:
+        for split, records in task.splits.items():
+            sizes[split] = sizes.get(split, 0) + (records or 0)
+    missing = [task for task in tasks if task.missing]
+    for task in missing:
+        if task.missing not in reasons:
+            reasons.append(task.missing)
+    notes = sorted({reasons.index(task.missing) + 1 for task in missing})
+    said = [f"languages {_few(languages)}"] if languages else []
+    said += [f"{split}{_FIXED}{records:,}" for split, records in sizes.items() if records]
+    if missing:
+        some = f"{len(missing)} of {len(tasks)} tasks not here"
+        there = "none here" if len(missing) == len(tasks) else some
+        said.append(f"{there} ({', '.join(map(str, notes))})")
+    return ", ".join(said)
 
 
 def _few(languages: Sequence[str]) -> str:

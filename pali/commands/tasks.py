@@ -25,6 +25,7 @@ from pali.commands import (
     read_image_size,
     task_tables,
 )
+from pali.commands.rows import printable
 from pali.config import DataConfig, PixelConfig
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw so many as training would, without pictures: measured against declared rates, "
         "tokens by script",
     )
+    parser.add_argument(
+        "--config",
+        metavar="CONFIG",
+        help="of `pali train`: its mixture, task modules, prompts and lengths, if not given",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the order (default: %(default)s)")
     for name, what, default in zip(
         ("inputs", "targets"), ("prompts", "answers"), LENGTHS, strict=True
@@ -75,9 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}-length",
             type=int,
-            default=default,
             metavar="N",
-            help=f"tokens at which {what} are cut (default: %(default)s, as in training)",
+            help=f"tokens at which {what} are cut (default: the config's, or {default})",
         )
     parser.add_argument(
         "--sheet",
@@ -113,6 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the registry, or one task or mixture."""
     size = read_image_size(arguments.image_size)
+    prompts = _follow_config(arguments)
     name, examples = _checked(arguments)
     seqio_bridge = import_seqio_bridge()
     try:
@@ -128,6 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
             image_size=size,
             pixels=PixelConfig(**pixels) if pixels else None,
             tokenizer=arguments.tokenizer,
+            prompts=prompts,
         )
         lengths = arguments.inputs_length, arguments.targets_length
         print(f"{name}, split {arguments.split}")
@@ -153,6 +160,22 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     return 0
+
+
+def _follow_config(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
+    """Fills in what was not given, from --config or by default; the prompts in other words."""
+    data = None
+    if arguments.config:
+        from pali.commands.train import find_config, load_config
+
+        data = load_config(find_config(arguments.config)).data
+        arguments.module = [*data.task_modules, *arguments.module]
+        if not (arguments.name or arguments.mixture):
+            arguments.mixture = data.mixture
+    for option, default in zip(("inputs_length", "targets_length"), LENGTHS, strict=True):
+        if getattr(arguments, option) is None:
+            setattr(arguments, option, getattr(data, option, default))
+    return data.prompts if data else ()
 
 
 def _checked(arguments: argparse.Namespace) -> tuple[str | None, int]:
@@ -194,6 +217,8 @@ def _print_counted(
     )
     print(f"the first {found.examples:,} examples that training draws (--seed {arguments.seed})\n")
     print(task_tables.counted(found, lengths))
+    if warning := task_tables.cut_warning(found, lengths):
+        print(f"pali tasks: {warning}", file=sys.stderr)
 
 
 def _print_examples(
@@ -211,6 +236,8 @@ def _print_examples(
         title = f"{arguments.name or arguments.mixture}, split {arguments.split}"
         pictures = write_sheet(Path(arguments.sheet), title, shown)
         print(f"\n{arguments.sheet} shows the {pictures} pictures, row by row")
+        if left := len(drawn) - len(shown):
+            print(f"{left} of the {len(drawn)} examples cannot be used, and are not on it")
 
 
 def draw(mixture: Mixture, seed: int, count: int) -> list[tuple[str, Example]]:
@@ -259,11 +286,11 @@ class KeepTexts:
 def describe(example: Example, lengths: tuple[int, int] = LENGTHS) -> str:
     """Prompt, answer and their tokens, or the fields of an example that has none."""
     if "skipped" in example:
-        return f"   skipped ({example['skipped']}): {example['error']}"
+        return f"   skipped ({example['skipped']}): {printable(example['error'])}"
     if "inputs" not in example:
         fields = {key: value for key, value in example.items() if isinstance(value, str | int)}
-        return "\n".join(f"   {key:<7} {value}" for key, value in fields.items())
-    prompt, answer = _texts(example)
+        return "\n".join(f"   {key:<7} {printable(str(value))}" for key, value in fields.items())
+    prompt, answer = map(printable, _texts(example))
     lines = [f"   prompt  {prompt}", f"   answer  {answer}"]
     if isinstance(example["inputs"], np.ndarray):
         said = (

@@ -9,6 +9,8 @@
 | text, binary, number, true or false            | str, bytes, int or float, bool               |
 | list of numbers                                | NumPy array                                  |
 | everything else                                | as pyarrow's `as_py` gives it                |
+| what Python cannot hold: text that is no UTF-8,| None                                         |
+| a date after the year 9999                     |                                              |
 
 A null is None, and NaN stays NaN: a row is not judged by a column that no function reads. What
 needs a text and finds None raises RecordError by itself (pali/data/preprocessors.py). A row whose
@@ -58,6 +60,8 @@ def picture_column(schema: Any, image: str | None, file: str) -> str | None:
 
 def check_columns(wanted: Sequence[str], there: Sequence[str], file: str) -> None:
     """ValueError for a column that a table does not have; it names those it has."""
+    if twice := [name for name in wanted if list(there).count(name) > 1]:
+        raise ValueError(f"{file} has several columns {twice[0]!r}; give each its own name")
     if missing := [name for name in wanted if name not in there]:
         raise ValueError(f"{file} has no column {', '.join(missing)}; it has {', '.join(there)}")
 
@@ -78,7 +82,7 @@ def to_record(
       column of that name.
 
     Raises:
-      RecordError: the picture is null.
+      RecordError: the picture is null, or neither bytes nor a path.
     """
     record = {name: _value(row.column(name)) for name in row.column_names}
     if picture is None:
@@ -88,6 +92,11 @@ def to_record(
     data, path = fields.get("bytes"), fields.get("path")
     if isinstance(data, str):
         data, path = None, data
+    kinds = ((data, bytes), (path, str))
+    wrong = [part for part, kind in kinds if not (part is None or isinstance(part, kind))]
+    if wrong:
+        message = f"{file}, row {number}: {picture!r} has {wrong[0]!r}, neither bytes nor a path"
+        raise RecordError("picture", message)
     if data is not None:
         record["image"] = data
         if not isinstance(record.get("image_key"), str):
@@ -103,7 +112,10 @@ def _value(column: Any) -> Any:
     """The one value of a column."""
     import pyarrow as pa
 
-    value = column[0].as_py()
+    try:
+        value = column[0].as_py()
+    except (ValueError, OverflowError):
+        return None
     kind = column.type
     is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if isinstance(value, list) and any(check(kind) for check in is_list):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -115,7 +116,9 @@ class JsonRows:
             return Row(number, where, error=error)
         form = TextToText("caption" if self.lang else _NO_FIELDS, self.text)
         path = record["image_key"]
-        changes: dict[str, Any] = {"key": path, "picture": path}
+        # One file by two spellings of its path is one picture; an address has its own.
+        key = path if "://" in path else os.path.normpath(path)
+        changes: dict[str, Any] = {"key": key, "picture": path}
         try:
             lang = {"lang": record.get(self.lang)} if self.lang else {}
             changes["text"] = form(record | lang)["targets"]

@@ -57,8 +57,13 @@ NOTES: dict[str, str] = {
 
 MIN_SIDE = 16
 MAX_CHARACTERS = 10_000
+READ = 100_000
+"""Characters at a text's beginning that are looked at; of a longer one its length is counted, and
+that it repeats another."""
 MAX_BYTES, MAX_UNKNOWN = 0.1, 0.01
 """Shares of a language's pieces beyond which its spelling is doubtful."""
+MIN_PIECES = 100
+"""Of fewer pieces no share is judged."""
 DETECTED = 20_000
 """The detector reads so many texts of each language: it takes half a millisecond for one."""
 
@@ -78,6 +83,8 @@ class Language:
     characters: Counter[int] = field(default_factory=Counter)
     """Length -> texts; likewise `pieces`."""
     pieces: Counter[int] = field(default_factory=Counter)
+    spelled: int = 0
+    """Characters that the pieces spell: of long texts the beginning."""
     unknown: int = 0
     bytes: int = 0
 
@@ -145,7 +152,9 @@ class Check:
         if row.text is not None and row.error is None:
             lang = self._language(row)
             self._add_text(row, lang)
-            text = fingerprint(f"{lang}\0{normal_text(row.text)}")
+            # Slow, in a text of megabytes; no two of them differ in case alone.
+            said = normal_text(row.text) if len(row.text) <= READ else row.text
+            text = fingerprint(f"{lang}\0{said}")
             # A prompt may ask for several things of one picture.
             whole = fingerprint(f"{row.key}\0{row.inputs}\0{text}") if row.key else 0
         self._texts.append(text)
@@ -229,23 +238,24 @@ class Check:
             return row.lang[:40]
 
     def _add_text(self, row: Row, lang: str) -> None:
-        text = row.text or ""
+        text, length = (row.text or "")[:READ], len(row.text or "")
         counts = self._languages.setdefault(lang, Language())
         counts.rows += 1
-        counts.characters[len(text)] += 1
+        counts.characters[length] += 1
+        counts.spelled += len(text)
         tokens = self._tokenizer.encode(text)
         counts.pieces[len(tokens)] += 1
         unknown, by_byte = self._tokenizer.unspelled(tokens)
         counts.unknown += unknown
         counts.bytes += by_byte
         if row.inputs is not None:
-            read = len(self._tokenizer.encode(row.inputs))
+            read = len(self._tokenizer.encode(row.inputs[:READ]))
             self._inputs[read] += 1
             self._compare("cut_inputs", row, read, self._limits.inputs)
         self._compare("cut_targets", row, len(tokens), self._limits.targets)
-        if len(text) > MAX_CHARACTERS:
-            self._doubt("long_text", row, f"{len(text):,} characters")
-        if damage := sorted({c for c in text if _is_damage(c)}):
+        if length > MAX_CHARACTERS:
+            self._doubt("long_text", row, f"{length:,} characters")
+        if damage := sorted(c for c in set(text) if _is_damage(c)):
             codes = ", ".join(f"U+{ord(c):04X}" for c in damage[:5])
             self._doubt("damaged_text", row, codes)
         if "\u2028" in text or "\u2029" in text:
@@ -311,13 +321,12 @@ class Check:
     def _told(self, lang: str) -> dict[str, Any]:
         counts = self._languages[lang]
         pieces = sum(length * n for length, n in counts.pieces.items())
-        characters = sum(length * n for length, n in counts.characters.items())
         byte_share, unknown_share = counts.bytes / max(pieces, 1), counts.unknown / max(pieces, 1)
         for kind, share, limit in (
             ("bytes", byte_share, MAX_BYTES),
             ("unknown", unknown_share, MAX_UNKNOWN),
         ):
-            if share > limit:
+            if share > limit and pieces >= MIN_PIECES:
                 self.doubtful[kind] += 1
                 self.examples.setdefault(kind, []).append(([], f"{lang}: {share:.1%}"))
         return {
@@ -327,7 +336,7 @@ class Check:
             "other_language": dict(counts.other.most_common()),
             "characters": quantiles(counts.characters),
             "pieces": quantiles(counts.pieces),
-            "pieces_per_character": round(pieces / max(characters, 1), 4),
+            "pieces_per_character": round(pieces / max(counts.spelled, 1), 4),
             "unknown_share": round(unknown_share, 5),
             "byte_share": round(byte_share, 5),
         }

@@ -49,13 +49,18 @@ def outlined(image: Image.Image) -> Drawing:
 
 def seeded(name: str) -> np.random.Generator:
     """The generator of everything that varies in the picture of this name."""
-    digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+    digest = hashlib.blake2b(_bytes(name), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 def number_of(name: str) -> int:
     """A number from 0 to 2^64, drawn by a name: for a single choice."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(_bytes(name), digest_size=8).digest(), "little")
+
+
+def _bytes(name: str) -> bytes:
+    # A picture's name may be a path that is not UTF-8, or has half a character.
+    return name.encode("utf-8", "surrogatepass")
 
 
 def place(

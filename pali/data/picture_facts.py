@@ -21,7 +21,7 @@ from PIL import ExifTags, Image
 
 from pali.data.duplicates import fingerprint, perceptual_hash
 from pali.data.skipping import UNUSABLE
-from pali.image import decode_image, display_name
+from pali.image import check_is_file, decode_image, display_name
 
 Picture = str | Callable[[], Any]
 """A path, or a function without arguments whose result is the pixels, u8[h w 3]."""
@@ -61,6 +61,7 @@ def find_facts(picture: Picture) -> Facts:
             pixels = np.asarray(picture())
             digest = fingerprint(pixels.tobytes() + str(pixels.shape).encode())
             return _facts(pixels, digest, ())
+        check_is_file(picture)
         try:
             content = pathlib.Path(picture).read_bytes()
         except (OSError, ValueError):
@@ -78,6 +79,8 @@ def pixels_of(picture: Picture) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
       ImageError: it cannot be decoded.
     """
+    if isinstance(picture, str):
+        check_is_file(picture)
     return decode_image(picture if isinstance(picture, str) else picture())
 
 

@@ -3,8 +3,11 @@
 """Datasets that `pali data prepare` has written, by number: what the tasks on public data read.
 
     DATA/NAME/manifest.json                              what was written from what, with checksums
-    DATA/NAME/SPLIT-00003-of-00017.array_record          records (pali/data/records.py: `pack`)
-    DATA/NAME/SPLIT-00003-of-00017.ids.npy               u64: the hash of each record's id
+    DATA/NAME/SPLIT-9f86d081884c7d65.array_record        records (pali/data/records.py: `pack`) of a
+                                                         part of the raw files, which names it
+    DATA/NAME/SPLIT-9f86d081884c7d65.ids.npy             u64: the hash of each record's id
+
+The manifest says which file comes after which.
 
 DATA is the environment variable PALI_DATA, or ~/pali_data. A picture is stored once, with the
 dataset it belongs to; records of another that is about the same pictures say where it is.
@@ -28,7 +31,7 @@ from pali.data.drawing import number_of
 from pali.data.pipeline import Example
 from pali.data.records import unpack
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -110,8 +113,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
     if written != FORMAT:
         raise ValueError(
-            f"{path} is of format {written}, and this pali reads {FORMAT}: prepare "
-            f"{folder.name} again"
+            f"{path} is of format {written}, and this pali reads {FORMAT}: delete "
+            f"{folder}, and prepare it again"
         )
     return manifest
 
@@ -165,8 +168,9 @@ def split_ids(folder: Path, manifest: dict[str, Any], split: str) -> UInt64[np.n
 
 
 def files_of(manifest: dict[str, Any], split: str) -> Iterable[str]:
-    """The files that hold the records of a split, in order."""
-    return [file["name"] for file in manifest["files"] if file["split"] == split]
+    """The files that hold the records of a split, in order; those without a record are left out."""
+    files = manifest["files"]
+    return [file["name"] for file in files if file["split"] == split and file["records"]]
 
 
 def ids_file(records: Path) -> Path:

@@ -24,10 +24,10 @@ from pali.config import ImageSize, PixelConfig
 from pali.data.drawing import number_of
 from pali.data.rendering import render
 from pali.data.scenes import describe, render_scene
-from pali.data.skipping import RecordError
+from pali.data.skipping import RecordError, named, text_of, texts_of
 from pali.data.typesetting import typeset
 from pali.data.word_units import word_units
-from pali.image import display_name, load_image
+from pali.image import check_is_file, display_name, load_image
 from pali.languages import resolve
 from pali.tokenizer import load_tokenizer
 
@@ -93,6 +93,8 @@ class DecodePicture:
             name = None if key is None else display_name(key)
             image = load_image(content, self.size, self.pixels, name)
         elif key is not None:
+            if isinstance(key, str):
+                check_is_file(key)
             image = load_image(key, self.size, self.pixels)
         else:
             message = f"the record with {', '.join(example)} has no picture"
@@ -129,17 +131,17 @@ class TextToText:
         if not isinstance(answer, str):
             raise RecordError(
                 "text",
-                f"{_named(example)} has {self.answer!r}: {answer!r}; the answer to prompt "
+                f"{named(example)} has {self.answer!r}: {answer!r}; the answer to prompt "
                 f"{self.prompt!r} must be a text or a list of texts",
             )
         if not (answer.strip() or prompt.says_nothing):
-            raise RecordError("text", f"{_named(example)} has an empty {self.answer!r}")
+            raise RecordError("text", f"{named(example)} has an empty {self.answer!r}")
         asked = _ask(prompt, example)
         try:
             f"{asked}{answer}".encode()
         except UnicodeEncodeError as error:
             half = error.object[error.start]
-            message = f"{_named(example)} has half a character in its text, {half!a}"
+            message = f"{named(example)} has half a character in its text, {half!a}"
             raise RecordError("text", message) from None
         return example | {"inputs": asked, "targets": answer}
 
@@ -153,7 +155,7 @@ def _ask(prompt: prompts.Prompt, example: Example) -> str:
     """The prompt, filled. A field that no record has is a mistake in the task: a ValueError."""
     empty = [name for name in prompt.fields if name in example and _nothing(example[name])]
     if empty:
-        raise RecordError("row", f"{_named(example)} has nothing in {', '.join(empty)}")
+        raise RecordError("row", f"{named(example)} has nothing in {', '.join(empty)}")
     if "lang" in prompt.fields:
         lang = example.get("lang")
         try:
@@ -161,23 +163,18 @@ def _ask(prompt: prompts.Prompt, example: Example) -> str:
                 raise ValueError(f"{lang!r} is no code or name of a language")
             resolve(lang)
         except ValueError as error:
-            raise RecordError("row", f"{_named(example)}: its 'lang': {error}") from None
+            raise RecordError("row", f"{named(example)}: its 'lang': {error}") from None
     try:
         return prompt.fill(example)
     except TypeError:  # A list of something else than texts.
         fields = {name: example[name] for name in prompt.fields}
-        message = f"{_named(example)} has {fields}; prompt {prompt.name!r} needs texts"
+        message = f"{named(example)} has {fields}; prompt {prompt.name!r} needs texts"
         raise RecordError("row", message) from None
 
 
 def _nothing(value: Any) -> bool:
     """What a table has for a value that is not there."""
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _named(example: Example) -> str:
-    """What to call a record in an error."""
-    return f"the record {example.get('image_key', 'with ' + ', '.join(example))}"
 
 
 @dataclass(frozen=True)
@@ -194,15 +191,19 @@ class SomeOf:
     """Where the chosen items go."""
 
     def __call__(self, example: Example) -> Example:
-        """Adds `to`: up to `count` items, chosen by a hash of the picture and the item."""
+        """Adds `to`: up to `count` items, chosen by a hash of the picture and the item.
+
+        Raises:
+          RecordError: it is no list of texts.
+        """
+        items = texts_of(example, self.key)
 
         def rank(item: str) -> bytes:
-            return hashlib.blake2b(
-                f"{example['image_key']}/{item}".encode(), digest_size=8
-            ).digest()
+            name = f"{example['image_key']}/{item}".encode("utf-8", "surrogatepass")
+            return hashlib.blake2b(name, digest_size=8).digest()
 
-        chosen = set(sorted(example[self.key], key=rank)[: self.count])
-        return example | {self.to: [item for item in example[self.key] if item in chosen]}
+        chosen = set(sorted(items, key=rank)[: self.count])
+        return example | {self.to: [item for item in items if item in chosen]}
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,12 @@ class CutList:
     """The list."""
 
     def __call__(self, example: Example) -> Example:
-        """Adds "position" and the lists "before" and "after"; RecordError for a list too short."""
-        items = example[self.key]
+        """Adds "position" and the lists "before" and "after".
+
+        Raises:
+          RecordError: it is no list of texts, or too short.
+        """
+        items = texts_of(example, self.key)
         if len(items) < 2:
             message = f"{self.key} of {example['image_key']} is {items}: too short to cut"
             raise RecordError("text", message)
@@ -240,8 +245,8 @@ class SplitCaption:
     """The text."""
 
     def __call__(self, example: Example) -> Example:
-        """Adds "before", "after" and "position"; RecordError for an empty text."""
-        words = word_units(example[self.key])
+        """Adds "before", "after" and "position"; RecordError for an empty text, or none."""
+        words = word_units(text_of(example, self.key))
         if not words:
             message = f"{self.key} of {example.get('image_key', 'a record')} is empty"
             raise RecordError("text", message)
@@ -260,10 +265,10 @@ class Tokenize:
     tokenizer: str
 
     def __call__(self, example: Example) -> Example:
-        """Replaces both texts by their ids."""
+        """Replaces both texts by their ids; RecordError where one is none."""
         tokenizer = load_tokenizer(self.tokenizer)
         ids = {
-            key: np.array([*tokenizer.encode(example[key]), tokenizer.eos_id], np.int32)
+            key: np.array([*tokenizer.encode(text_of(example, key)), tokenizer.eos_id], np.int32)
             for key in ("inputs", "targets")
         }
         return example | ids

@@ -34,6 +34,7 @@ from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
 import pali.tasks
 from pali.data.pipeline import Drawn, Example, Function, Source, Task, apply
+from pali.data.prepared import Prepared
 from pali.data.skipping import UNUSABLE
 
 
@@ -255,7 +256,8 @@ class RegisteredTask:
     """What there is to say of a task without reading its records."""
 
     source: str
-    """The kind of source: the name of its class."""
+    """The kind of source: the name of its class, and of the dataset that `pali data prepare`
+    makes for it."""
     splits: dict[str, int | None]
     """Split -> records; None where the source does not say, or its data are not here."""
     languages: tuple[str, ...]
@@ -314,8 +316,14 @@ def _describe(task: seqio.Task) -> RegisteredTask:
         except FileNotFoundError as error:
             sizes[split] = None
             missing = missing or str(error)
-    kinds = dict.fromkeys(type(part).__name__ for part in records.values())
+    kinds = dict.fromkeys(_kind(part) for part in records.values())
     return RegisteredTask(", ".join(kinds), sizes, tuple(sorted(languages)), missing)
+
+
+def _kind(source: Any) -> str:
+    """What a source is called in a list: its class, and the public dataset that it reads."""
+    dataset = source.dataset if isinstance(source, Prepared) else ""
+    return f"{type(source).__name__} {dataset}".rstrip()
 
 
 def _rate(mixture: seqio.Mixture, task: seqio.Task) -> float | None:

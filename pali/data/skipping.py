@@ -55,6 +55,39 @@ UNUSABLE = (RecordError, ImageError)
 """What a record may raise to be skipped."""
 
 
+def named(example: Mapping[str, Any]) -> str:
+    """What to call a record in an error."""
+    return f"the record {example.get('image_key', 'with ' + ', '.join(example))}"
+
+
+def text_of(example: Mapping[str, Any], key: str) -> str:
+    """The text in a field, as where a table may have no value.
+
+    Raises:
+      RecordError: it is no text, or has half a character.
+      KeyError: there is no such field: a mistake in the task.
+    """
+    text = example[key]
+    if not isinstance(text, str):
+        raise RecordError("text", f"{named(example)} has {key!r}: {str(text)[:40]!r}; not a text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        message = f"{named(example)} has half a character in {key!r}, {half!a}"
+        raise RecordError("text", message) from None
+    return text
+
+
+def texts_of(example: Mapping[str, Any], key: str) -> list[str]:
+    """The texts in a field that is a list of them; it raises what `text_of` does."""
+    texts = example[key]
+    if not isinstance(texts, list | tuple):
+        message = f"{named(example)} has {key!r}: {str(texts)[:40]!r}; not a list of texts"
+        raise RecordError("text", message)
+    return [text_of({**example, key: text}, key) for text in texts]
+
+
 def skipped(error: Exception) -> Example:
     """What stands in the place of a record that raised one of `UNUSABLE`."""
     reason = error.reason if isinstance(error, RecordError) else "picture"

@@ -20,6 +20,7 @@ import contextlib
 import functools
 import json
 import pathlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -179,10 +180,11 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
     """The object on a line of JSONL; RecordError, which says `where`, if there is none."""
     try:
         record = json.loads(line)
+        shown = "" if isinstance(record, dict) else json.dumps(record)[:40]
     except (ValueError, RecursionError) as error:
         raise RecordError("row", f"{where} is not a JSON object: {error}") from None
     if not isinstance(record, dict):
-        raise RecordError("row", f"{where} is not a JSON object but {json.dumps(record)[:40]}")
+        raise RecordError("row", f"{where} is not a JSON object but {shown}")
     return record
 
 
@@ -193,7 +195,9 @@ def locate(record: dict[str, Any], folder: str, where: str) -> dict[str, Any]:
         message = f'{where} has "image": {image!r}; it must be a path as text'
         raise RecordError("row", message)
     rest = {key: value for key, value in record.items() if key != "image"}
-    return rest | {"image_key": str(pathlib.Path(folder) / image)}
+    # An address stays as it is, to be named as what it is.
+    path = image if re.match(r"https?://", image) else str(pathlib.Path(folder) / image)
+    return rest | {"image_key": path}
 
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
@@ -202,7 +206,6 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
     Raises:
       ValueError: it is not UTF-8.
     """
-    number = 0
     # A file's own lines, not splitlines(): it also cuts at characters that JSON allows in a text.
     # "utf-8-sig": editors of some systems begin a file with a byte-order mark.
     with open(path, encoding="utf-8-sig") as file:
@@ -211,8 +214,19 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
         except UnicodeDecodeError:
-            message = f"{path} is not UTF-8 (beyond line {number}); save it as UTF-8"
+            message = f"{path} is not UTF-8 (line {_not_utf8(path)}); save it as UTF-8"
             raise ValueError(message) from None
+
+
+def _not_utf8(path: str) -> int:
+    """The first line that is not: a file is decoded in pieces, and the error knows that alone."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 0
 
 
 def picture(art: str, code: str, view: int) -> dict[str, Any]:

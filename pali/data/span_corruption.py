@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from pali.data.drawing import seeded
-from pali.data.skipping import RecordError
+from pali.data.skipping import RecordError, text_of
 from pali.tokenizer import NUM_SENTINELS, load_tokenizer
 
 Example = dict[str, Any]
@@ -42,12 +42,17 @@ class CorruptSpans:
     key: str = "text"
 
     def __call__(self, example: Example) -> Example:
-        """Adds both; RecordError for a text of fewer than two tokens, in which nothing is left."""
-        tokenizer = load_tokenizer(self.tokenizer)
-        tokens = np.array(tokenizer.encode(example[self.key]), np.int32)
+        """Adds both.
+
+        Raises:
+          RecordError: there is no text, or one of fewer than two tokens, in which nothing is left.
+        """
+        tokenizer, text = load_tokenizer(self.tokenizer), text_of(example, self.key)
+        tokens = np.array(tokenizer.encode(text), np.int32)
         if len(tokens) < 2:
-            text = example[self.key][:40]
-            raise RecordError("text", f"the text {text!r} has {len(tokens)} tokens, and needs two")
+            raise RecordError(
+                "text", f"the text {text[:40]!r} has {len(tokens)} tokens, and needs two"
+            )
         generator = seeded(f"{example['draw']}/span_corruption")
         start = int(generator.integers(max(len(tokens) - self.length, 0), endpoint=True))
         tokens = tokens[start : start + self.length]

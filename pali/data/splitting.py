@@ -26,6 +26,9 @@ from pali.data.picture_facts import find_facts
 from pali.data.skipping import RecordError
 from pali.data.sources import locate, parse_line
 
+Line = tuple[int, bytes]
+"""Number, from 1, and content."""
+
 IMAGE = "image"
 """The field whose files are read; of every other one the value counts."""
 
@@ -38,7 +41,27 @@ class Split:
     """Split -> records; likewise its groups."""
     groups: dict[str, int]
     left_out: Counter[str] = field(default_factory=Counter)
-    """Records that name no group are in no split: why -> how many of them."""
+    """Records that name no group are in no split: what they are -> how many of them."""
+    first: dict[str, str] = field(default_factory=dict)
+    """What they are -> what is wrong with the first."""
+    pictures: int = 0
+    """Different names of pictures; likewise `unread`, those that cannot be read, and are told apart
+    by name alone."""
+    unread: int = 0
+
+
+@dataclass
+class _Found:
+    """What is met on the way, beside the groups."""
+
+    left_out: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+    pictures: int = 0
+    unread: int = 0
+
+    def leave_out(self, kind: str, said: str) -> None:
+        self.left_out[kind] += 1
+        self.first.setdefault(kind, said)
 
 
 def split_of(group: int, shares: Mapping[str, float], seed: int) -> str:
@@ -66,7 +89,7 @@ def split_file(
     images: str = ".",
     seed: int = 0,
     look_alike: bool = False,
-    watch: Callable[[Iterator[bytes]], Iterator[bytes]] = iter,
+    watch: Callable[[Iterator[Line]], Iterator[Line]] = iter,
 ) -> Split:
     """Writes `to`/SPLIT.jsonl, whose lines are those of the file, in its order, byte for byte.
 
@@ -87,15 +110,15 @@ def split_file(
       ValueError: the file has no record with such a field.
     """
     with made(to) as folder:
-        left_out: Counter[str] = Counter()
-        groups = _groups(path, by, images, look_alike, left_out, watch)
+        found = _Found()
+        groups = _groups(path, by, images, look_alike, found, watch)
         if not any(groups):
-            reasons = "; ".join(left_out) or "it is empty"
+            reasons = "; ".join(found.first.values()) or "it is empty"
             raise ValueError(f"{path} has no record that can be put into a group: {reasons}")
         records, members = Counter(), {name: set() for name in shares}
         files = {name: (folder / f"{name}.jsonl").open("wb") for name in shares}
         try:
-            for line, group in zip(_lines(path), groups, strict=True):
+            for (_, line), group in zip(_lines(path), groups, strict=True):
                 if group:
                     name = split_of(group, shares, seed)
                     records[name] += 1
@@ -106,8 +129,8 @@ def split_file(
                 file.close()
     return Split(
         {name: records[name] for name in shares},
-        {name: len(found) for name, found in members.items()},
-        left_out,
+        {name: len(groups) for name, groups in members.items()},
+        **vars(found),
     )
 
 
@@ -116,27 +139,31 @@ def _groups(
     by: str,
     images: str,
     look_alike: bool,
-    left_out: Counter[str],
-    watch: Callable[[Iterator[bytes]], Iterator[bytes]],
+    met: _Found,
+    watch: Callable[[Iterator[Line]], Iterator[Line]],
 ) -> Sequence[int]:
     """The group of each line, 0 for one that names none."""
     found, looks = array("Q"), dict[int, int]()
     pictures: dict[int, int] = {}
-    for line in watch(_lines(path)):
+    for number, line in watch(_lines(path)):
+        where, kind = f"{path}, line {number}", "that cannot be read"
         try:
-            record = parse_line(line, "a line")
+            record = parse_line(line, where)
+            kind = f"without {by!r}"
             if by != IMAGE:
-                found.append(_value(record, by))
+                found.append(_value(record, by, where))
                 continue
-            key = locate(record, images, "a line")["image_key"]
+            key = locate(record, images, where)["image_key"]
         except RecordError as error:
             found.append(0)
-            left_out[_in_short(error)] += 1
+            met.leave_out(kind, str(error))
             continue
         # Without the folder, which may be called otherwise on the next machine.
         name = fingerprint(os.path.normpath(record[IMAGE]))
         if name not in pictures:
             facts = find_facts(key)
+            met.pictures += 1
+            met.unread += facts.error is not None
             # What cannot be read can at least be told by its name.
             pictures[name] = facts.digest or name
             looks[pictures[name]] = facts.look
@@ -156,20 +183,16 @@ def _joined(groups: Sequence[int], looks: Mapping[int, int]) -> Sequence[int]:
     return array("Q", (to.get(group, group) for group in groups))
 
 
-def _value(record: Mapping[str, object], by: str) -> int:
+def _value(record: Mapping[str, object], by: str, where: str) -> int:
     if record.get(by) is None:
-        raise RecordError("row", f"a line has no {by!r}")
+        raise RecordError("row", f"{where} has no {by!r}")
     return fingerprint(json.dumps(record[by], sort_keys=True))
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def _lines(path: str) -> Iterator[Line]:
     """The lines that are not empty, as they are, but for a byte-order mark of the file."""
     with open(path, "rb") as file:
-        for number, line in enumerate(file):
-            line = line if number else line.removeprefix(b"\xef\xbb\xbf")
+        for number, line in enumerate(file, 1):
+            line = line if number > 1 else line.removeprefix(b"\xef\xbb\xbf")
             if line.strip():
-                yield line
-
-
-def _in_short(error: RecordError) -> str:
-    return str(error).partition(":")[0]
+                yield number, line

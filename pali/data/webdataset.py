@@ -113,16 +113,16 @@ def _to_record(
         named["text"] = _text(files.pop("txt"), where)
     if "cls" in files:
         named["label"] = _number(files.pop("cls"), where)
-    return {"image_key": f"{tar}#{key}"} | described | files | named
+    return described | files | named | {"image_key": f"{tar}#{key}"}
 
 
 def _json(content: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError("row", f"{where}: its json cannot be read: {error}") from None
     if not isinstance(value, dict):
-        raise RecordError("row", f"{where}: its json is not an object but {str(value)[:40]}")
+        raise RecordError("row", f"{where}: its json is not an object but a {type(value).__name__}")
     return value
 
 
@@ -208,5 +208,7 @@ def _split(member: tarfile.TarInfo) -> tuple[str, str] | None:
 
     Endings are lower case, as WebDataset reads them.
     """
-    found = _NAME.fullmatch(member.name) if member.isreg() else None
+    # A sparse file may say that it is larger than any memory; pictures and texts are none.
+    plain = member.isreg() and not member.issparse()
+    found = _NAME.fullmatch(member.name) if plain else None
     return (found[1], found[2].lower()) if found else None

@@ -8,6 +8,7 @@ Every row of one file goes through the real source, functions and converter, and
 
 import io
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -96,6 +97,8 @@ ROWS: list[tuple[str | dict, str | None, tuple[str, ...]]] = [
     (row("\ud800.png"), "picture", ()),
     (row("https://example.org/a.png"), "picture", ()),
     (row("."), "picture", ()),
+    (row("pipe.png"), "picture", ()),  # Read, it would wait for ever,
+    (row("/dev/zero"), "picture", ()),  # and this fill the memory.
     (row(None), "row", ()),
     (row(7), "row", ()),
     ('{"caption": "a dog", "lang": "en"}', "row", ()),
@@ -128,6 +131,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
     for name, content in pictures().items():
         (folder / name).write_bytes(content)
+    os.mkfifo(folder / "pipe.png")
     lines = [line if isinstance(line, str) else json.dumps(line) for line, _, _ in ROWS]
     # As some editors write it: a byte-order mark, line ends of two characters, an empty line.
     (folder / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\r\n\r\n")

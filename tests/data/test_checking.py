@@ -115,8 +115,38 @@ def test_texts_are_judged_by_language(write, tiny_tokenizer, check):
     # Both letters of the first have three bytes; no piece holds them.
     assert hindi["byte_share"] == pytest.approx(6 / sum(map(len, pieces)), abs=1e-5)
     assert report["languages"]["en"]["byte_share"] == 0
-    assert report["doubtful"] == {"wrong_script": 1, "bytes": 1}
+    assert report["doubtful"] == {"wrong_script": 1}, "so few pieces say nothing of a language"
+    report = report_on(write(row(1, "घर " * 40, "hi")), Check(tokenizer))
+    assert report["doubtful"] == {"bytes": 1}
     assert report["examples"]["bytes"][0]["said"].startswith("hi: ")
+
+
+def test_a_text_of_megabytes_is_looked_at_in_its_beginning(write, tiny_tokenizer, monkeypatch):
+    seen = []
+
+    class Counting(Tokenizer):
+        def encode(self, text):
+            seen.append(len(text))
+            return super().encode(text)
+
+    monkeypatch.setattr(checking, "READ", 1000)
+    long = "a dog " * 2000
+    path = write(row(0, long), row(1, long), row(2, long + "\ufffd"))
+    report = report_on(path, Check(Counting(tiny_tokenizer)))
+    assert max(seen) == 1000
+    assert report["languages"]["en"]["characters"]["max"] == len(long) + 1
+    assert report["languages"]["en"]["pieces_per_character"] < 1
+    assert report["doubtful"] == {"long_text": 3}
+    assert report["noted"] == {"repeated_text": 1}
+
+
+def test_a_path_spelled_in_two_ways_is_one_picture(write, check, tmp_path):
+    (tmp_path / "x").mkdir()
+    path = write(row(0, "a dog"), row(f"./x/../{0}.png", "a cat"), row("https://a.b/0.png", "x"))
+    report = report_on(path, check)
+    assert report["doubtful"] == {}
+    assert report["pictures"]["names"] == 2
+    assert "https://a.b/0.png is a web address" in report["examples"]["picture"][0]["said"]
 
 
 def test_lengths_are_compared_with_the_model(write, tiny_tokenizer):

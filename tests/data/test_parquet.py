@@ -225,3 +225,28 @@ def test_wrong_columns_and_files_are_named(tmp_path):
     assert read_all(both) == [{"caption": "a"}, {"caption": "b"}]
     with pytest.raises(FileNotFoundError, match="gone.parquet: no such file"):
         len(Parquet("gone.parquet"))
+
+
+def test_what_python_cannot_hold_is_no_value_and_no_crash(tmp_path):
+    pictures = [{"bytes": png(0)}, {"bytes": png(1)}]
+    dates = pa.array([2**62, 0], pa.timestamp("ms"))
+    texts = pa.array([b"\xff", b"a"]).view(pa.string())
+    path = str(tmp_path / "x.parquet")
+    pq.write_table(pa.table({"image": pictures, "day": dates, "caption": texts}), path)
+    first, second = read_all(Parquet(path))
+    assert (first["day"], first["caption"]) == (None, None)
+    assert (second["day"].year, second["caption"]) == (1970, "a")
+    paths = pa.array([{"path": 5}, {"path": None}], pa.struct([("path", pa.int64())]))
+    pq.write_table(pa.table({"image": paths}), tmp_path / "y.parquet")
+    source = Parquet(str(tmp_path / "y.parquet"))
+    with pytest.raises(RecordError, match="'image' has 5, neither bytes nor a path"):
+        source[0]
+    with pytest.raises(RecordError, match="is null"):
+        source[1]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    table = pa.table([pa.array(["a"]), pa.array(["b"])], names=["caption", "caption"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="x.parquet has several columns 'caption'"):
+        len(Parquet(str(tmp_path / "x.parquet")))

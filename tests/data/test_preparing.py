@@ -116,7 +116,6 @@ def test_records_about_others_pictures_find_them(raw, tmp_path):
         "image": png(11),
         "image_key": "numbers/11",
     }
-    assert len((tmp_path / "questions" / "train-00000-of-00003.array_record").read_bytes()) > 0
 
 
 def test_who_is_interrupted_goes_on_and_nothing_is_written_twice(raw, tmp_path, monkeypatch):
@@ -277,11 +276,29 @@ def test_the_command_lists_describes_and_prepares(tmp_path, capsys, monkeypatch)
     assert "pali data prepare mc4 --from DIR" in capsys.readouterr().out
     with gzip.open(tmp_path / "c4-sw.tfrecord-00000-of-00001.json.gz", "wt") as file:
         file.write('{"text": "habari"}\n{"text": ""}\n')
+    with pytest.raises(CommandError, match="--to needs --from"):
+        data_prepare.run(arguments("mc4", "--to", str(tmp_path)))
+    with pytest.raises(CommandError, match="which dataset"):
+        data_prepare.run(arguments("--from", str(tmp_path)))
     assert data_prepare.run(arguments("mc4", "--from", str(tmp_path))) == 0
-    said = capsys.readouterr().out
+    said, warned = capsys.readouterr()
+    assert warned == "", "no bar, nor its empty line, outside a terminal"
     assert "train                      1 records" in said
     assert "1 rows left out: there is no text" in said
+    assert f"prepared in {tmp_path}" in said
     assert Prepared("mc4", "train")[0]["text"] == "habari"
+    assert data_prepare.run(arguments("mc4", "--from", str(tmp_path))) == 0
+    assert f"is there already, in {tmp_path}" in capsys.readouterr().out
+    assert data_prepare.run(arguments()) == 0
+    assert "mc4            train 1  web text" in capsys.readouterr().out
+    assert data_prepare.run(arguments("mc4")) == 0
+    assert f"in {tmp_path / 'data'}: train 1" in capsys.readouterr().out
+    with gzip.open(tmp_path / "c4-en.tfrecord-00000-of-00001.json.gz", "wt") as file:
+        file.write('{"text": "\\u001b[31m"}\n["\\u001b"]\n')
+    with pytest.raises(CommandError, match="let --update write what is new"):
+        data_prepare.run(arguments("mc4", "--from", str(tmp_path)))
+    assert data_prepare.run(arguments("mc4", "--from", str(tmp_path), "--update")) == 0
+    assert "train                      2 records" in capsys.readouterr().out
     with pytest.raises(CommandError, match="did you mean 'mc4'"):
         data_prepare.run(arguments("mc5"))
     with pytest.raises(CommandError, match="is no folder"):

@@ -15,12 +15,14 @@ from pali.data.preprocessors import (
     RenderPicture,
     RenderScene,
     SomeOf,
+    SplitCaption,
     TextToText,
     Tokenize,
 )
 from pali.data.rendering import render
 from pali.data.scenes import describe, render_scene
 from pali.data.skipping import RecordError
+from pali.data.span_corruption import CorruptSpans
 from pali.image import ImageError, load_image
 from pali.tokenizer import Tokenizer
 
@@ -153,3 +155,25 @@ def test_only_the_path_of_a_tokenizer_travels(tiny_tokenizer):
 def test_functions_that_make_an_image_say_so():
     assert RenderPicture(8).makes_image
     assert DecodePicture(8).makes_image
+
+
+@pytest.mark.parametrize(
+    "value", [None, float("nan"), 7, "half \ud83d", ["a", None], ["\ud83d", "b"]]
+)
+def test_what_a_table_has_for_no_value_is_skipped_and_not_a_crash(value, tiny_tokenizer):
+    functions = [SplitCaption("caption"), CorruptSpans(str(tiny_tokenizer), 8, key="caption")]
+    functions += [CutList("caption"), SomeOf("caption", 1, "some")]
+    for function in functions:
+        with pytest.raises(RecordError, match=r"the record a.png has"):
+            function({"image_key": "a.png", "draw": "0", "caption": value})
+    with pytest.raises(RecordError, match="'targets'"):
+        Tokenize(str(tiny_tokenizer))({"inputs": "a", "targets": value})
+    with pytest.raises(KeyError):
+        SplitCaption("captoin")({"image_key": "a.png", "draw": "0", "caption": "a dog"})
+
+
+def test_names_of_pictures_need_not_be_utf8():
+    record = RECORD | {"image_key": "\udcff.png", "draw": "0/\udcff", "caption": "a dog"}
+    assert CutList("keywords")(record)["before"]
+    assert SomeOf("keywords", 2, "some")(record)["some"]
+    assert SplitCaption("caption")(record)["after"]

@@ -11,6 +11,7 @@ import pytest
 from pali.data.converter import NO_LABEL
 from pali.data.demo_corpus import FIRST_UNSEEN_VIEW, TRAIN_ART, UNSEEN_ART, load_corpus
 from pali.data.pipeline import Source
+from pali.data.skipping import RecordError
 from pali.data.sources import SPLITS, TRAIN_VIEWS, DemoPictures, DemoTexts, JsonLines
 
 LANGUAGES = ("en", "sw", "th")
@@ -188,3 +189,19 @@ def test_json_lines_count_their_languages(in_languages):
 def test_texts_count_their_languages(split):
     source = DemoTexts(split, LANGUAGES, views=2)
     assert source.per_language == Counter(r["lang"] for r in read_all(source))
+
+
+def test_json_lines_of_a_language_beside_one_that_is_nested_too_deep(tmp_path):
+    path = tmp_path / "x.jsonl"
+    lines = ["[" * depth + "]" * depth for depth in (400, 900, 990, 995, 100_000)]
+    path.write_text("\n".join([*lines, '{"lang": "sw", "caption": "paka"}']))
+    assert JsonLines(str(path), lang="sw")[0]["caption"] == "paka"
+    with pytest.raises(RecordError, match="line 5 is not a JSON object"):
+        JsonLines(str(path))[4]
+
+
+def test_a_line_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"a": 1}\r\n{"b": "\xe9"}\n' + b"{}\n" * 9)
+    with pytest.raises(ValueError, match=r"x.jsonl is not UTF-8 \(line 2\)"):
+        len(JsonLines(str(path)))

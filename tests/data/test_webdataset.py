@@ -224,3 +224,14 @@ def test_other_files_and_missing_ones(tmp_path):
     with pytest.raises(FileNotFoundError, match="t-001.tar: no such file"):
         len(WebDataset(str(tmp_path / "t-{001..002}.tar")))
     assert len(WebDataset(write_tar(tmp_path / "empty.tar", []))) == 0
+
+
+def test_json_of_a_sample_neither_renames_its_picture_nor_crashes(tmp_path):
+    files = [("0.jpg", png(1)), ("0.json", b'{"image_key": "elsewhere", "__key__": 7}')]
+    files += [("1.jpg", png(1)), ("1.json", b"[" * 100_000), ("2.jpg", png(1)), ("2.json", b"[1]")]
+    path = write_tar(tmp_path / "t.tar", files)
+    source = WebDataset(path)
+    assert (source[0]["image_key"], source[0]["__key__"]) == (f"{path}#0", "0")
+    for i, said in ((1, "cannot be read"), (2, "not an object but a list")):
+        with pytest.raises(RecordError, match=said):
+            source[i]

@@ -18,6 +18,7 @@ left out, and so is the second of two alike. A picture without boxes stays a rec
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,10 +28,13 @@ from jaxtyping import Float
 from pali.data.drawing import seeded
 from pali.data.pipeline import Example
 from pali.data.skipping import RecordError
-from pali.image import ImageError, upright_size
+from pali.image import ImageError, check_is_file, display_name, upright_size
 
 DRAWN_ABSENT = 16
 """Names that are drawn for "absent", where a dataset does not say what is missing."""
+
+MAX_SIDE = 2**31
+"""Pixels; what an annotation says to be as wide or high is no picture."""
 
 RATIO_TOLERANCE = 0.02
 """By so much the ratio of sides may differ from that which the annotation says: rounding, where all
@@ -60,12 +64,15 @@ def boxed_record(
         picture that is turned since, or cut, has no place for them.
     """
     try:
+        check_is_file(path)
         content = path.read_bytes()
         shape = upright_size(content, str(path))
     except OSError as error:
         return RecordError("picture", f"{path} cannot be read: {error.strerror}")
     except ImageError as error:
         return RecordError("picture", str(error))
+    except ValueError as error:  # A name that no file can have: with NUL, or half a character.
+        return RecordError("picture", f"{display_name(path)[:200]!r} cannot be read: {error}")
     if drawn_on and not _same_ratio(shape, drawn_on):
         return RecordError(
             "boxes",
@@ -87,8 +94,19 @@ def boxed_record(
 
 
 def clean_label(name: str) -> str:
-    """A published name as records have it: lower case, single spaces."""
+    """A published name as records have it: lower case, single spaces.
+
+    Raises:
+      ValueError: it has half a character, which no record can hold.
+    """
+    name.encode()
     return " ".join(name.lower().split())
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path that annotations name is below the raw folder; links in it are yours."""
+    below = os.path.relpath(os.path.normpath(path), os.path.normpath(folder))
+    return below.split(os.sep)[0] != os.pardir
 
 
 def draw_absent(name: str, classes: list[str], present: Iterable[str]) -> list[str]:

@@ -29,7 +29,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from pali.data.pipeline import Example
-from pali.data.raw.boxed import boxed_record, clean_label, draw_absent, shares_of
+from pali.data.raw.boxed import (
+    MAX_SIDE,
+    boxed_record,
+    clean_label,
+    draw_absent,
+    is_inside,
+    shares_of,
+)
 from pali.data.raw.dataset import Part
 from pali.data.raw.json_stream import elements
 from pali.data.skipping import RecordError
@@ -73,9 +80,14 @@ class CocoFormat:
             categories, boxes, crowd = annotations.of(number)
             labels = [annotations.labels[category] for category in categories]
             single = np.flatnonzero(~crowd)
+            path = self.picture(folder, part.split, row.file_name)
+            if not is_inside(path, folder):
+                message = f"{part.file} names the picture {path}, which is outside {folder}"
+                yield RecordError("picture", message)
+                continue
             yield boxed_record(
                 str(row.id),
-                self.picture(folder, part.split, row.file_name),
+                path,
                 shares_of(boxes[single], row.height, row.width),
                 [labels[i] for i in single],
                 present=labels,
@@ -176,24 +188,27 @@ def _picture_row(element: Any) -> PictureRow | None:
         row = PictureRow(
             int(element["id"]), element["file_name"], int(element["height"]), int(element["width"])
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    good = isinstance(row.file_name, str) and row.file_name and row.height > 0 and row.width > 0
-    return row if good else None
+    named = isinstance(row.file_name, str) and row.file_name and abs(row.id) < 2**63
+    return row if named and 0 < row.height < MAX_SIDE and 0 < row.width < MAX_SIDE else None
 
 
 def _category(element: Any) -> dict[int, str]:
     try:
-        return {int(element["id"]): clean_label(element["name"])}
-    except (KeyError, TypeError, ValueError, AttributeError):
+        number, label = int(element["id"]), clean_label(element["name"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return {}
+    return {number: label} if abs(number) < 2**31 else {}
 
 
 def _box(element: Any) -> tuple[int, int, bool, list[float]] | None:
     """Picture, category, crowd, box of an annotation; None if it lacks one."""
     try:
         box = [float(number) for number in element["bbox"]]
-        found = int(element["image_id"]), int(element["category_id"])
-        return (*found, bool(element.get("iscrowd")), box) if len(box) == 4 else None
+        picture, category = int(element["image_id"]), int(element["category_id"])
+        if len(box) != 4 or abs(picture) >= 2**63 or abs(category) >= 2**31:
+            return None
+        return picture, category, bool(element.get("iscrowd")), box
     except (KeyError, TypeError, ValueError, OverflowError):
         return None

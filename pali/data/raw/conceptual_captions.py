@@ -11,7 +11,8 @@ first one counts: its caption goes with every such picture. A first line that na
 img2dataset needs it, is no row.
 
 Records: id "train/17" (split, row from 1, by which CC3M-35L knows it), lang "en", caption, image.
-Rows whose picture is gone from the web have no record, so that fewer than published are expected.
+Rows whose picture is gone from the web have no record; they are counted, and it is the list itself
+that is compared with what is published.
 """
 
 from __future__ import annotations
@@ -62,6 +63,16 @@ class Lists:
             raise FileNotFoundError(f"{folder} has no pictures in {' or '.join(self.files)}")
         return found
 
+    def listed(self, folder: Path, split: str) -> tuple[int, int]:
+        """Rows of the list of a split, and those that are no address and caption with a tab."""
+        rows = malformed = 0
+        with open(folder / self.files[split], "rb") as file:
+            for number, line in enumerate(file):
+                if number or line.strip().lower() not in _HEADERS:
+                    rows += 1
+                    malformed += b"\t" not in line or not _cells(line, self.url)[0]
+        return rows, malformed
+
     def read(self, folder: Path, part: Part) -> Iterator[Example | RecordError]:
         """id, lang, caption, image of every sample of a tar or folder."""
         path = folder / self.files[part.split]
@@ -91,8 +102,13 @@ class Rows:
     """Row -> its first byte."""
 
     def find(self, url: str) -> tuple[int, str] | None:
-        """Number (from 1) and caption of the first row with an address."""
-        wanted = np.frombuffer(_digest(url.encode()), np.uint64)[0]
+        """Number (from 1) and caption of the first row with an address.
+
+        Raises:
+          RecordError: the caption is not UTF-8.
+        """
+        address = url.encode("utf-8", "surrogatepass")
+        wanted = np.frombuffer(_digest(address), np.uint64)[0]
         place = int(np.searchsorted(self.hashes, wanted))
         while place < len(self.hashes) and self.hashes[place] == wanted:
             row = int(self.numbers[place])
@@ -100,8 +116,12 @@ class Rows:
             end = self.content.find(b"\n", start)
             line = self.content[start : end if end >= 0 else len(self.content)]
             found, caption = _cells(line, self.url)
-            if found.decode("utf-8", "replace") == url:
-                return row + 1, caption.decode("utf-8", "replace")
+            if found == address:
+                try:
+                    return row + 1, caption.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    message = f"row {row + 1} of the list is not UTF-8: {error}"
+                    raise RecordError("row", message) from None
             place += 1  # Another address, of the same hash.
         return None
 
@@ -171,6 +191,7 @@ DIR/validation/00000.tar                   webdataset, or files (folders train/0
     parts=_CC3M.parts,
     read=_CC3M.read,
     sizes={"train": 3_318_333, "validation": 15_840},
+    listed=_CC3M.listed,
 )
 
 CC12M = Dataset(
@@ -186,4 +207,5 @@ DIR/train/00000.tar           their pictures: img2dataset with --output_format w
     parts=_CC12M.parts,
     read=_CC12M.read,
     sizes={"train": 12_423_374},
+    listed=_CC12M.listed,
 )

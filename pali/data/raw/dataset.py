@@ -14,7 +14,8 @@ where it was interrupted: pali/data/preparing.py. What a row cannot say is yield
 
 A record has an "id", a text that is its own in the dataset, and one of
   image     bytes of a picture file, of a dataset that has its own pictures
-  picture   the id of a record whose picture is meant, of a dataset about another's pictures
+  picture   the id of a record whose picture is meant, of a dataset about another's pictures; with
+            "image" beside it, that is kept where the other has no such record
 or neither where it is text alone; and what a task asks for: "caption", "lang", "question", …
 Boxes are f32[n 4], (ymin xmin ymax xmax) in shares of the picture, with as many "labels".
 """
@@ -61,3 +62,6 @@ class Dataset:
     """"own", "none", or the name of the dataset whose pictures these records are about."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Split -> rows that are published, where they are known; more or fewer are warned of."""
+    listed: Callable[[Path, str], tuple[int, int]] | None = None
+    """(raw folder, split) -> rows of the published list, and how many of them cannot be understood;
+    of a dataset whose pictures are fetched by a list, so that rows without a picture are many."""

@@ -15,7 +15,7 @@ def json_object(content: bytes | str, where: str) -> dict[str, Any]:
     """The object that a line or a file is; RecordError if it is none."""
     try:
         row = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError("row", f"{where} is missing or no JSON: {error}") from None
     if not isinstance(row, dict):
         raise RecordError("row", f"{where} is no JSON object")

@@ -32,16 +32,21 @@ def parts(folder: Path, files: Mapping[str, str]) -> list[Part]:
 
     Raises:
       FileNotFoundError: none of them is.
+      ValueError: one is empty.
     """
     found = []
     for split, file in files.items():
         plain, *packed = (folder / file, folder / f"{file}.bz2", folder / f"{file}.gz")
-        if plain.is_file():
+        there = [path for path in (plain, *packed) if path.is_file()][:1]
+        for path in there:
+            if not path.stat().st_size:
+                raise ValueError(f"{path} is empty; fetch it again, or put it elsewhere")
+        if there == [plain]:
             size = plain.stat().st_size
             starts = range(0, size, PIECE)
             found += [Part(split, file, start, min(start + PIECE, size)) for start in starts]
         else:
-            found += [Part(split, path.name) for path in packed if path.is_file()][:1]
+            found += [Part(split, path.name) for path in there]
     if not found:
         names = " and no ".join(files.values())
         raise FileNotFoundError(f"{folder} has no {names}, nor any of them as .bz2 or .gz")

@@ -4,7 +4,7 @@
 
     {"images": [{…}, {…}], "annotations": [{…}, …]}     or     [{…}, {…}]
 
-A file of gigabytes takes the memory of one element.
+A file of gigabytes takes the memory of one element, and damage is found where it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 _CHUNK = 1 << 20
+_LARGEST = 1 << 28
+"""Characters of one element; a text that is never closed would else be read to the file's end."""
+_CUT = 16
+"""A value that was cut, and is not damaged, is wrong so near to the end of what was read; but for a
+text, of which the beginning is named."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MAY_GO_ON = ("", ".", "e", "E")  # after a number that was cut
 _DECODER = json.JSONDecoder()
@@ -30,10 +35,10 @@ def elements(path: Path) -> Iterator[tuple[str, Any]]:
       FileNotFoundError: no such file.
       ValueError: no JSON, cut short, or neither an object nor an array.
     """
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         try:
             yield from _top(_Text(file))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error}); fetch it again") from None
 
 
@@ -61,11 +66,15 @@ class _Text:
     def value(self) -> Any:
         """The next value."""
         self.next()
+        size = _CHUNK
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if self._more():
+                text = error.msg.startswith("Unterminated string")
+                was_cut = text or error.pos >= len(self._text) - _CUT
+                if was_cut and len(self._text) - self._at < _LARGEST and self._more(size):
+                    size *= 2  # What is read again and again stays a share of what is read.
                     continue
                 raise ValueError(error.msg) from None
             if self._text[end : end + 1] in _MAY_GO_ON and self._more():
@@ -73,8 +82,8 @@ class _Text:
             self._at = end
             return value
 
-    def _more(self) -> bool:
-        chunk = self._file.read(_CHUNK)
+    def _more(self, size: int | None = None) -> bool:
+        chunk = self._file.read(size or _CHUNK)
         self._text, self._at = self._text[self._at :] + chunk, 0
         return bool(chunk)
 

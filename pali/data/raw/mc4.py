@@ -6,7 +6,8 @@
     c4-sw-validation.tfrecord-00000-of-00001.json.gz
 
 Records: id "sw/validation/00000/17" (language, shard, line from 0), lang, text. Each shard is a
-part.
+part. Languages that mC4 has a second time in Latin letters ("c4-hi-Latn") are declared as the
+language itself; only the id tells them apart ("hi-Latn/00000/17").
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def parts(folder: Path) -> list[Part]:
             resolve(match[1].removesuffix("-Latn"))
         except ValueError as error:
             raise ValueError(f"{folder / name}: {error}; put it elsewhere") from None
+        if not (folder / name).stat().st_size:
+            raise ValueError(f"{folder / name} is empty; fetch it again, or put it elsewhere")
     if not shards:
         raise FileNotFoundError(
             f"{folder} has no file like c4-sw.tfrecord-00000-of-00002.json.gz; give the folder "
@@ -50,14 +53,14 @@ def read(folder: Path, part: Part) -> Iterator[Example | RecordError]:
     lang = resolve(match[1].removesuffix("-Latn"))
     name = f"{match[1]}{match[2] or ''}/{match[3]}"
     try:
-        with gzip.open(folder / part.file, "rt", encoding="utf-8") as file:
+        with gzip.open(folder / part.file) as file:
             for number, line in enumerate(file):
                 yield _record(line, f"{name}/{number}", lang, f"{part.file}, line {number + 1}")
-    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{folder / part.file} is damaged ({error}); fetch it again") from None
 
 
-def _record(line: str, identifier: str, lang: str, where: str) -> Example | RecordError:
+def _record(line: bytes, identifier: str, lang: str, where: str) -> Example | RecordError:
     try:
         row = fields.json_object(line, where)
         fields.text(row, "text", where)

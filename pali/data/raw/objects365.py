@@ -9,6 +9,7 @@ unpacked, train/patch8/objects365_v1_00420917.jpg, or in train/ itself.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pali.data.raw.coco_format import CocoFormat
@@ -20,7 +21,7 @@ def picture(folder: Path, split: str, file_name: str) -> Path:
     pictures = folder / {"train": "train", "validation": "val"}[split]
     *_, patch, name = ("", *Path(file_name).parts)
     places = (pictures / patch / name, pictures / file_name, pictures / name)
-    return next((place for place in places if place.is_file()), places[0])
+    return next((place for place in places if os.path.isfile(place)), places[0])
 
 
 _FILES = CocoFormat(

@@ -19,6 +19,7 @@ each label of a picture that has boxes.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 from array import array
@@ -119,7 +120,7 @@ def read_index(folder: Path, split: str) -> Index:
 
     Raises:
       FileNotFoundError: there are no class descriptions.
-      ValueError: a file lacks a column, or no row of boxes can be used.
+      ValueError: a file is not UTF-8, lacks a column, or no row of boxes can be used.
     """
     numbers, names = _descriptions(folder)
     path = folder / _first(folder, _box_files(split))
@@ -194,11 +195,10 @@ def _descriptions(folder: Path) -> tuple[dict[str, int], list[str]]:
     for file in _DESCRIPTIONS:
         if not (folder / file).is_file():
             continue
-        with open(folder / file, encoding="utf-8", newline="") as lines:
-            for row in csv.reader(lines):  # The header, where there is one, is no harm.
-                if len(row) == 2 and row[0] not in numbers and clean_label(row[1]):
-                    numbers[row[0]] = len(names)
-                    names.append(clean_label(row[1]))
+        for row in _cells(folder / file):  # The header, where there is one, is no harm.
+            if len(row) == 2 and row[0] not in numbers and clean_label(row[1]):
+                numbers[row[0]] = len(names)
+                names.append(clean_label(row[1]))
     if not names:
         raise FileNotFoundError(f"{folder} has no {' or '.join(_DESCRIPTIONS)}")
     return numbers, names
@@ -239,15 +239,29 @@ def _image_labels(
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[Any]]:
     """These columns of every row that has them."""
-    with open(path, encoding="utf-8", newline="") as lines:
-        rows = csv.reader(lines)
-        header = next(rows, [])
-        if missing := [column for column in columns if column not in header]:
-            raise ValueError(f"{path} lacks the columns {', '.join(missing)}; fetch it again")
-        places = [header.index(column) for column in columns]
-        for row in rows:
-            if len(row) >= len(header):
-                yield [row[place] for place in places]
+    rows = _cells(path)
+    header = next(rows, [])
+    if missing := [column for column in columns if column not in header]:
+        raise ValueError(f"{path} lacks the columns {', '.join(missing)}; fetch it again")
+    places = [header.index(column) for column in columns]
+    for row in rows:
+        if len(row) >= len(header):
+            yield [row[place] for place in places]
+
+
+def _cells(path: Path) -> Iterator[list[str]]:
+    """The cells of every line. No cell of these files has a line end in it: a quotation mark that
+    is never closed costs its own line, and not those that follow."""
+    with open(path, encoding="utf-8-sig", newline="") as lines:
+        try:
+            for line in lines:
+                if '"' not in line:
+                    yield line.rstrip("\r\n").split(",")
+                    continue
+                with contextlib.suppress(csv.Error):
+                    yield next(csv.reader([line], strict=True), [])
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is damaged ({error}); fetch it again") from None
 
 
 OPEN_IMAGES = Dataset(

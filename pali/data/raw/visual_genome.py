@@ -28,7 +28,14 @@ import numpy as np
 from jaxtyping import Float32, Int, Int32
 
 from pali.data.pipeline import Example
-from pali.data.raw.boxed import boxed_record, clean_label, draw_absent, shares_of
+from pali.data.raw.boxed import (
+    MAX_SIDE,
+    boxed_record,
+    clean_label,
+    draw_absent,
+    is_inside,
+    shares_of,
+)
 from pali.data.raw.dataset import Dataset, Part
 from pali.data.raw.json_stream import elements
 from pali.data.skipping import RecordError
@@ -86,6 +93,10 @@ def read(folder: Path, part: Part) -> Iterator[Example | RecordError]:
         row = index.rows[number]
         if row is None:
             yield RecordError("row", f"{_PICTURES}, element {number} lacks id, url or size")
+            continue
+        if not is_inside(folder / row.file, folder):
+            message = f"{_PICTURES} names the picture {row.file}, which is outside {folder}"
+            yield RecordError("picture", message)
             continue
         span = slice(int(index.starts[number]), int(index.starts[number + 1]))
         labels = [index.names[label] for label in index.labels[span].tolist()]
@@ -153,9 +164,10 @@ def _picture_row(element: Any) -> PictureRow | None:
         file = "/".join(PurePosixPath(element["url"]).parts[-2:])
         numbers = (int(element[key]) for key in ("image_id", "height", "width"))
         identifier, height, width = numbers
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return PictureRow(identifier, file, height, width) if height > 0 and width > 0 else None
+    good = 0 < height < MAX_SIDE and 0 < width < MAX_SIDE
+    return PictureRow(identifier, file, height, width) if good else None
 
 
 def _objects_of(element: Any, numbers: dict[int, int]) -> tuple[int, list[Any]]:

@@ -53,8 +53,8 @@ class Triplets:
     def _record(self, line: bytes, where: str, split: str) -> Example:
         row = fields.json_object(line, where)
         image = str(row.get("image_id"))
-        if not (image.isascii() and image.isdecimal()):
-            message = f'{where} has "image_id": {row.get("image_id")!r}; expected a number'
+        if not (image.isascii() and image.isdecimal() and len(image) < 19):
+            message = f'{where} has "image_id": {image[:40]!r}; expected a number'
             raise RecordError("row", message)
         picture = str(int(image))
         return {

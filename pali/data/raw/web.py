@@ -17,7 +17,8 @@ Two datasets read the same folder:
 
     web       id "train/KEY", lang, text, image
     web_ocr   id "train/KEY/sw", picture "train/KEY", lang, text: a record for every language of the
-              strings in a picture, which are joined by spaces, as PaLI's prompt asks for one
+              strings in a picture, which are joined by spaces, as PaLI's prompt asks for one. A
+              picture that `web` leaves out for its alt text is kept with these records
 """
 
 from __future__ import annotations
@@ -46,15 +47,20 @@ def read_texts(folder: Path, part: Part) -> Iterator[Example | RecordError]:
 
 
 def read_ocr(folder: Path, part: Part) -> Iterator[Example | RecordError]:
-    """id, picture, lang, text of every language that is read in a picture."""
+    """id, picture, lang, text, image of every language that is read in a picture."""
     for sample in webdataset.samples(folder / part.file):
         picture = f"{part.split}/{sample.key}"
         try:
-            for lang, text in _texts(sample).items():
-                record = {"picture": picture, "lang": lang, "text": text}
-                yield {"id": f"{picture}/{lang}"} | record
+            texts = _texts(sample)
         except RecordError as error:
             yield error
+            continue
+        for lang, text in texts.items():
+            record = {"picture": picture, "lang": lang, "text": text}
+            try:
+                yield {"id": f"{picture}/{lang}"} | record | {"image": sample.picture}
+            except RecordError as error:
+                yield error
 
 
 def _texts(sample: webdataset.Sample) -> dict[str, str]:

@@ -49,7 +49,7 @@ class Sample(NamedTuple):
     def text(self) -> str:
         """What .txt says, without space around it; RecordError if that is missing or empty."""
         try:
-            text = self.files.get("txt", b"").decode("utf-8").strip()
+            text = self.files.get("txt", b"").decode("utf-8-sig").strip()
         except UnicodeDecodeError as error:
             raise RecordError("row", f"{self.where}.txt is not UTF-8: {error}") from None
         if not text:
@@ -113,7 +113,9 @@ def _in_tar(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                content = tar.extractfile(member) if member.isfile() else None
+                # A sparse file may say that it is larger than any memory; pictures are none.
+                plain = member.isfile() and not member.issparse()
+                content = tar.extractfile(member) if plain else None
                 if content is not None:
                     yield member.name, content.read()
                 # It would remember every file of the tar.
