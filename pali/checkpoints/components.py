@@ -49,7 +49,7 @@ def open_source(source: str | os.PathLike[str]) -> Component:
         told = str(path) in str(error)
         raise error if told else ValueError(f"{path}: {error}") from None
     except _SURPRISES as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:500]
         raise ValueError(
             f"{path} holds something that no model has there ({type(error).__name__}: {reason}): "
             "it is damaged, or of another kind than its names say. Copy or download it again."

@@ -256,6 +256,20 @@ def test_a_dest_that_is_there_is_left_alone(sources, tmp_path, capsys):
     assert not list((tmp_path / "pali").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("dest", "message"),
+    [
+        ("file/pali", "file is a file; give another folder"),
+        ("x" * 256, "File name too long; give another folder"),
+    ],
+)
+def test_where_nothing_can_be_written_no_source_is_opened(dest, message, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    error = refused(["no/siglip", "no/mt5", tmp_path / dest], capsys)
+    assert message in error
+    assert "no/siglip" not in error
+
+
 def test_an_interrupted_conversion_leaves_nothing(joined, tmp_path):
     def stop(name):
         if name.startswith("mt5/decoder"):
@@ -341,6 +355,7 @@ def test_pali_show_takes_a_model_in_shards(joined, tmp_path, capsys):
         (["--image-size", "9" * 5000], "--image-size is 9999999999999999"),
         (["--image-size", "22"], "image_size 22 is not a multiple of patch_size 4"),
         (["--tokenizer", ""], "a path is empty"),
+        (["--tokenizer", "nowhere.model"], "there is no tokenizer nowhere.model"),
         (["--push-to-hub", "bad name"], "bad name"),
     ],
 )
