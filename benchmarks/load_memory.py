@@ -5,10 +5,10 @@
     python benchmarks/load_memory.py [--width 1024] [--folder /tmp/load_memory]
 
 Writes one random mT5 (by default of 0.4 billion numbers) in every format with the libraries that
-these formats come from, then reads each in a process of its own into the float32 arrays of the
-model. Counted is memory that is the process's own (RssAnon), sampled every two milliseconds: the
-pages of a mapped file belong to the system, which takes them back when it needs them. "largest" is
-the largest array, the embedding.
+these formats come from, and for big_vision's .npz a ViT of the same width, then reads each in a
+process of its own into the float32 arrays of the model. Counted is memory that is the process's own
+(RssAnon), sampled every two milliseconds: the pages of a mapped file belong to the system, which
+takes them back when it needs them. "largest" is the largest array, in an mT5 the embedding.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
-FORMATS = ("safetensors", "shards", "torch", "t5x", "flax")
+import numpy as np
+
+FORMATS = ("safetensors", "shards", "torch", "t5x", "orbax", "npz", "flax")
 
 
 def main() -> None:
@@ -62,14 +65,29 @@ def read(folder: Path) -> dict[str, int]:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    component = components.open_source(next(folder.glob("checkpoint_*"), folder))
-    shapes = pretrained.expected_params(component.config)
+    inside = (path for pattern in ("checkpoint_*", "*.npz") for path in folder.glob(pattern))
+    component = components.open_source(next(inside, folder))
+    shapes = expected(component.config)
     params = merge.fill(component.tensors, shapes, component.origin)
     ended.set()
     thread.join()
     sizes = [array.nbytes for array in jax.tree.leaves(params)]
     single = [tensor.size * 4 for tensor in component.tensors.values()]
     return {"model": sum(sizes), "largest": max(single), "peak": peak[0] - before}
+
+
+def expected(config: Any) -> Any:
+    """Shapes of the parameters of a ViT or an mT5."""
+    import jax
+
+    from pali.checkpoints import pretrained
+    from pali.config import ViTConfig
+    from pali.models.vit import ViT
+
+    if not isinstance(config, ViTConfig):
+        return pretrained.expected_params(config)
+    image = jax.ShapeDtypeStruct((1, *config.image_shape, 3), "uint8")
+    return jax.eval_shape(ViT(config).init, jax.random.key(0), image)["params"]
 
 
 def own_memory() -> int:
@@ -109,16 +127,36 @@ def write(folder: Path, width: int) -> None:
         tree[(*path, leaf)] = array.T if matrix else array
     content = serialization.msgpack_serialize(traverse_util.unflatten_dict(tree))
     (folder / "flax" / "flax_model.msgpack").write_bytes(content)
-    write_t5x(folder / "t5x", folder / "safetensors")
+    write_t5x(folder, folder / "safetensors")
+    write_npz(folder / "npz", width)
 
 
 def write_t5x(folder: Path, source: Path) -> None:
-    """The one format that pali itself must write: T5X is not to be had as a package."""
-    from pali.checkpoints import huggingface, t5x
+    """The layouts that pali itself must lay out: T5X is not to be had as a package."""
+    import orbax.checkpoint as ocp
+
+    from pali.checkpoints import huggingface, merge, t5x
 
     component = huggingface.read(source)
+    (folder / "t5x").mkdir()
+    t5x.write(folder / "t5x", component.config, component.tensors)
+    target = merge.unflatten({name: x.read() for name, x in component.tensors.items()})
+    state = {"target": target, "state": {"step": np.int32(0)}}
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(folder.absolute() / "orbax" / "checkpoint_0" / "state", state)
+
+
+def write_npz(folder: Path, width: int) -> None:
+    """A ViT with a pooling head, in the names of big_vision, which are pali's."""
+    from pali.checkpoints import merge
+    from pali.config import ViTConfig
+
+    config = ViTConfig(width, 24, 4 * width, 16, patch_size=16, image_size=224, pool="map")
+    shapes = merge.flatten(merge.unstack_layers(expected(config)))
+    draw = np.random.default_rng(0).standard_normal
     folder.mkdir()
-    t5x.write(folder, component.config, component.tensors)
+    arrays: dict[str, Any] = {f"params/img/{n}": draw(x.shape, "f4") for n, x in shapes.items()}
+    np.savez(folder / "vit.npz", **arrays)
 
 
 if __name__ == "__main__":

@@ -84,14 +84,36 @@ def planned_for_inference(config, work):
     return jax.jit(answer).lower(shapes(config), inputs(config, work)).compile().memory_analysis()
 
 
-@pytest.mark.parametrize(("config", "remat"), [(LAYERS, False), (LAYERS, True), (LOGITS, True)])
-def test_training_is_what_xla_plans(config, remat):
+def in_type(config, dtype):
+    vit, mt5 = (dataclasses.replace(half, dtype=dtype) for half in (config.vit, config.mt5))
+    return PaLIConfig(vit, mt5)
+
+
+def assert_as_stated(ours, xla, dtype):
+    """Within the stated error; a CPU makes float32 of what is bfloat16, and needs more."""
+    if dtype == "float32":
+        assert ours == pytest.approx(xla, rel=memory.ERROR)
+    else:
+        assert ours * (1 - memory.ERROR) < xla < ours * memory.BFLOAT16_ON_CPU
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype", "remat"),
+    [
+        (LAYERS, "float32", False),
+        (LAYERS, "float32", True),
+        (LOGITS, "float32", True),
+        (LAYERS, "bfloat16", False),
+    ],
+)
+def test_training_is_what_xla_plans(config, dtype, remat):
+    config = in_type(config, dtype)
     rematerialised = dataclasses.replace(config.mt5, remat=remat)
     xla = planned_for_training(dataclasses.replace(config, mt5=rematerialised), WORK)
     plan = memory.training(config, ONE, WORK, remat=remat)
     rows = plan.rows
     ours = rows["activations kept"] + rows["parameters in bfloat16"] + plan.at_work()
-    assert ours == pytest.approx(xla.temp_size_in_bytes, rel=memory.ERROR)
+    assert_as_stated(ours, xla.temp_size_in_bytes, dtype)
     # The loss beside the gradients; the batch beside the parameters.
     assert xla.output_size_in_bytes == pytest.approx(rows["gradients"], abs=1000)
     pixels = WORK.batch_size * 64 * 64 * 3
@@ -101,15 +123,11 @@ def test_training_is_what_xla_plans(config, remat):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_inference_is_what_xla_plans(dtype):
-    vit, mt5 = (dataclasses.replace(half, dtype=dtype) for half in (LAYERS.vit, LAYERS.mt5))
-    config = PaLIConfig(vit, mt5)
+    config = in_type(LAYERS, dtype)
     xla = planned_for_inference(config, WORK).temp_size_in_bytes
     plan = memory.inference(config, ONE, WORK)
     ours = plan.rows["decoder's cache"] + plan.at_work()
-    if dtype == "float32":
-        assert ours == pytest.approx(xla, rel=memory.ERROR)
-    else:
-        assert ours * (1 - memory.ERROR) < xla < ours * memory.BFLOAT16_ON_CPU
+    assert_as_stated(ours, xla, dtype)
     assert plan.rows["parameters"] == 2 * sum(leaf.size for leaf in jax.tree.leaves(shapes(config)))
 
 
@@ -171,7 +189,7 @@ def test_model_divides_matrices_heads_and_logits(remat):
 
 
 def test_remat_and_chunks_save_what_they_should():
-    config = presets.pali("siglip-b/16-224+mt5-small")
+    config = presets.pali("siglip-b/16-224+mt5-small")  # as test_show.py has it: traced once
     plain = memory.training(config, ONE, Work(), remat=False)
     remat = memory.training(config, ONE, Work(), remat=True)
     assert remat.rows["activations kept"] < 0.1 * plain.rows["activations kept"]
@@ -183,7 +201,7 @@ def test_remat_and_chunks_save_what_they_should():
 
 
 def test_the_largest_is_planned_without_being_built():
-    config = presets.pali("vit-22b/14+mt5-xxl")
+    config = presets.pali("pali-vit-22b")
     plan = memory.training(config, Mesh(fsdp=64), Work(), remat=True)
     assert 64 * plan.rows["parameters, frozen"] == pytest.approx(4 * 21.75e9, rel=0.01)
     assert 64 * plan.rows["parameters, trained"] == pytest.approx(4 * 12.95e9, rel=0.01)

@@ -49,7 +49,7 @@ def open_source(source: str | os.PathLike[str]) -> Component:
         told = str(path) in str(error)
         raise error if told else ValueError(f"{path}: {error}") from None
     except _SURPRISES as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:500]
         raise ValueError(
             f"{path} holds something that no model has there ({type(error).__name__}: {reason}): "
             "it is damaged, or of another kind than its names say. Copy or download it again."
@@ -131,9 +131,11 @@ def join(
     vision, language = _one(components, "vit"), _one(components, "mt5")
     config = PaLIConfig(half(vision, "vit"), half(language, "mt5"))
     tensors: dict[str, Tensor] = {}
+    spelled: dict[str, str] = {}
     for component in dict.fromkeys([vision, language]):
         part = "" if component.part == "pali" else f"{component.part}/"
         tensors |= {part + name: tensor for name, tensor in component.tensors.items()}
+        spelled |= spelling(component, part)
     if class_token_visual:
         config = replace(config, vit=replace(config.vit, class_token_visual=True))
     if image_size not in (None, config.vit.image_size):
@@ -144,7 +146,7 @@ def join(
     fresh = () if vision is language else tuple(n for n in expected if n.startswith("projection/"))
     tensors |= {name: _random(expected[name].shape, seed) for name in fresh}
     given = list(dict.fromkeys([vision, language]))
-    merge.check_shapes(tensors, expected, " and ".join(c.origin for c in given))
+    merge.check_shapes(tensors, expected, " and ".join(c.origin for c in given), spelled)
     metadata, card = pretrained.Metadata(), ""
     if vision is language and vision.folder is not None:
         metadata, card = pretrained.about(vision.folder)
@@ -170,6 +172,12 @@ def _one(components: Sequence[Component], part: str) -> Component:
         f"a PaLI needs one source with {what}, and {len(found) or 'none'} of those given has one: "
         f"{given}"
     )
+
+
+def spelling(component: Component, prefix: str) -> dict[str, str]:
+    """What the file calls each array, by its name with the prefix; see `merge.check_shapes`."""
+    own = {name: name for name in component.tensors if component.spelled}
+    return {prefix + name: there for name, there in {**own, **component.spelled}.items()}
 
 
 def half(component: Component, part: str) -> Any:

@@ -275,7 +275,7 @@ def _why_not_torch(path: Path, error: Exception) -> str:
             "with a newer torch, best as model.safetensors."
         )
     said = " ".join(str(error).split("WeightsUnpickler error:")[-1].split())
-    reason = said.split(". ")[0][:200]  # What follows is how to run the file all the same.
+    reason = said.split(". ")[0][:500]  # What follows is how to run the file all the same.
     return (
         f"cannot be read by torch's weights-only reader ({reason or type(error).__name__}). It is "
         "damaged, or holds more than arrays, which pali does not run: save the state_dict alone, "
@@ -321,7 +321,7 @@ def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = " ".join(str(error).split())[:500] or type(error).__name__
     return ValueError(
         f"{path} is damaged or of another kind than its name says ({reason}); it has "
         f"{path.stat().st_size:,} bytes. Copy or download it again."

@@ -31,7 +31,7 @@ def made(dest: Path) -> Iterator[Path]:
       FileExistsError: `dest` is there already.
       OSError: there can be no such folder, or it cannot be written; the message names it.
     """
-    _check(dest)
+    check(dest)
     above = [folder for folder in dest.parents if not os.path.lexists(folder)]
     unfinished = None
     with _endings_raised():
@@ -60,8 +60,13 @@ def cause(error: Exception) -> str:
     return os.strerror(int(found[1] or found[2])) if found else " ".join(str(error).split())
 
 
-def _check(dest: Path) -> None:
-    """Raises if there can be no new folder of that name."""
+def check(dest: Path) -> None:
+    """Raises if there can be no new folder of that name; makes nothing.
+
+    Raises:
+      FileExistsError: `dest` is there already.
+      OSError: there can be no such folder; the message says what is in the way.
+    """
     if os.path.lexists(dest):
         what = "is there already" if dest.exists() else "is a link to something that is not there"
         raise FileExistsError(f"{dest} {what}; give another folder, or delete it")
@@ -71,14 +76,23 @@ def _check(dest: Path) -> None:
     if nearest is not None and not nearest.is_dir():
         what = "a file" if nearest.exists() else "a link to something that is not there"
         raise NotADirectoryError(f"{dest} cannot be made: {nearest} is {what}; give another folder")
+    new = [folder.name for folder in (dest, *dest.parents) if not os.path.lexists(folder)]
+    try:
+        for place in (dest, *((nearest or Path()) / name for name in new)):
+            with contextlib.suppress(FileNotFoundError):
+                place.lstat()  # Raises where a name is too long, or all of them together.
+    except (OSError, ValueError) as error:
+        raise OSError(f"{dest} cannot be made: {cause(error)}; give another folder") from error
+    if nearest is not None and not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{dest} cannot be made: nothing may be written into {nearest}; give another folder"
+        )
 
 
 def _begin(dest: Path) -> Path:
     """The folder to write into; whatever will not do about `dest` shows now."""
     try:
         dest.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            dest.lstat()  # Raises where the name is too long.
         return Path(tempfile.mkdtemp(prefix=f".{dest.name[:20]}.", dir=dest.parent))
     except (OSError, ValueError) as error:
         raise OSError(f"{dest} cannot be made: {cause(error)}; give another folder") from error

@@ -22,6 +22,10 @@ _WEIGHTS = (SAFETENSORS, TORCH, FLAX)
 _BESIDE = ("config.json", "preprocessor_config.json", "spiece.model", "README.md")
 
 
+_LONGEST = 1500
+"""Letters of an error that are shown; huggingface_hub's own sentences are far shorter."""
+
+
 def _names(weights: str) -> tuple[str, str, str]:
     """What a file of weights is called, whole or in shards with an index."""
     stem, suffix = weights.split(".")
@@ -69,7 +73,7 @@ def check_name(name: str) -> None:
     except HFValidationError as error:
         raise ValueError(
             f"the Hugging Face hub has no repositories of such names as {name!r} "
-            f"({_short(error).rstrip('.')}); give one such as my-name/my-pali"
+            f"({_said(error)}); give one such as my-name/my-pali"
         ) from None
 
 
@@ -90,7 +94,7 @@ def upload(folder: Path, name: str) -> str:
         api.upload_folder(folder_path=folder, repo_id=repository.repo_id)
     except Exception as error:  # requests', httpx's and the hub's own have no common ancestor
         raise ConnectionError(
-            f"{folder} could not be uploaded to {name} ({_short(error)}). {_remedy(error)} The "
+            f"{folder} could not be uploaded to {name} ({_said(error)}).{_remedy(error)} The "
             f"folder itself is whole: `hf upload {name} {folder}` sends it again."
         ) from error
     return str(repository)
@@ -101,11 +105,26 @@ def _remedy(error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", 0)
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if status in (401, 403) or "LocalTokenNotFoundError" in kinds:
-        return "Log in with `hf auth login`, or set HF_TOKEN to a token that may write there."
+        return " Log in with `hf auth login`, or set HF_TOKEN to a token that may write there."
     # requests', httpx's, and Python's own, of which the hub's for HF_HUB_OFFLINE is one.
     if not status and kinds & {"ConnectionError", "TransportError", "Timeout", "TimeoutError"}:
-        return "The hub cannot be reached: is there a network?"
-    return "The hub is in trouble: try later." if status >= 500 else "The hub refuses it."
+        return " The hub cannot be reached: is there a network?"
+    if status >= 500:
+        return " The hub is in trouble: try later."
+    return " The hub refuses it." if status else ""
+
+
+def _way_in(error: Exception) -> str:
+    """What to do about a download that failed."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "GatedRepoError" in kinds:
+        return (
+            "Ask for access on its page, then log in with `hf auth login`, or set HF_TOKEN to a "
+            "token of whoever was let in."
+        )
+    if "RepositoryNotFoundError" in kinds:
+        return "Is the name right? One that is private needs `hf auth login`, or HF_TOKEN."
+    return "Is there a network? Otherwise download it elsewhere and give its folder."
 
 
 def _download(hub: Any, name: str) -> str:
@@ -127,8 +146,7 @@ def _download(hub: Any, name: str) -> str:
             return folder
         raise FileNotFoundError(
             f"there is no folder {name!r}, and the repository of that name could not be "
-            f"downloaded from the Hugging Face hub ({_short(error)}). Is the name right, is there "
-            "a network? Otherwise download it elsewhere and give its folder."
+            f"downloaded from the Hugging Face hub ({_said(error)}). {_way_in(error)}"
         ) from error
 
 
@@ -145,5 +163,17 @@ def _kept(hub: Any, name: str) -> str | None:
     return None
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _said(error: Exception) -> str:
+    """All that the hub says: the address of a licence, or whom to ask, comes last.
+
+    A proxy may answer with a page instead, which is cut.
+    """
+    why: BaseException | None = error
+    told = []
+    while why is not None:  # "Error while uploading" is followed by the reason in its cause.
+        text = " ".join(str(why).split()).rstrip(".") or type(why).__name__
+        if not any(text in other for other in told):
+            told.append(text)
+        why = why.__cause__
+    text = ": ".join(told)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"

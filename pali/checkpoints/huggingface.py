@@ -21,11 +21,23 @@ from typing import Any
 
 from pali.checkpoints import huggingface_pixels, huggingface_t5, huggingface_vit
 from pali.checkpoints.containers import open_folder, save
-from pali.checkpoints.renaming import Rule, exported, imported
+from pali.checkpoints.renaming import Rule, exported, imported, spelled
 from pali.checkpoints.weights import Component, Tensor
 from pali.config import MT5Config, ViTConfig
 
 CONFIG, TOKENIZER, PREPROCESSOR = "config.json", "spiece.model", "preprocessor_config.json"
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
+_TOKENIZER = {
+    "tokenizer_class": "T5Tokenizer",
+    # The sentinels are in the file; `transformers` would add a hundred more after them.
+    "extra_ids": 0,
+    "pad_token": "<pad>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+}
+"""What AutoTokenizer needs beside the SentencePiece model."""
 
 _WHOLE = {kind: f"{kind}_vision_model" for kind in ("siglip", "siglip2", "clip")}
 """Models of pictures and text by `model_type`, and what their picture half is."""
@@ -74,10 +86,12 @@ def _language(
             found = found | {embedding: found[name]}
     config = huggingface_t5.config(said, found, str(folder / CONFIG))
     spiece = folder / TOKENIZER
+    rules = huggingface_t5.rules(config)
     return Component(
         config,
-        _renamed(huggingface_t5.rules(config), found, huggingface_t5.UNUSED),
+        _renamed(rules, found, huggingface_t5.UNUSED),
         origin,
+        spelled=spelled(rules),
         tokenizer=spiece if spiece.is_file() else None,
         sentinels=huggingface_t5.SENTINELS[said["model_type"]],
     )
@@ -102,9 +116,11 @@ def _vision(folder: Path, said: dict[str, Any], found: dict[str, Tensor], origin
         path = folder / PREPROCESSOR
         pixels = huggingface_pixels.read(_json(path), kind, str(path))
         config = dataclasses.replace(config, pixels=pixels)
-    tensors = _renamed(huggingface_vit.rules(kind, config), own, huggingface_vit.UNUSED)
+    rules = huggingface_vit.rules(kind, config)
+    tensors = _renamed(rules, own, huggingface_vit.UNUSED)
     beside = tuple(sorted(set(found) - {prefix + name for name in own} - set(own)))
-    return Component(config, tensors, origin, unused=beside)
+    # Without the prefix, which stands before every one.
+    return Component(config, tensors, origin, unused=beside, spelled=spelled(rules))
 
 
 def _renamed(
@@ -133,6 +149,7 @@ def write_language(
     """
     _write(folder, huggingface_t5.fields(config), exported(huggingface_t5.rules(config), tensors))
     (folder / TOKENIZER).write_bytes(tokenizer)
+    _dump(folder / TOKENIZER_CONFIG, _TOKENIZER)
 
 
 def write_vision(folder: Path, config: ViTConfig, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -107,7 +107,8 @@ def take_half(source: str | os.PathLike, part: str, config: PaLIConfig) -> Taken
     if isinstance(theirs, ViTConfig):
         tensors, resampled = _on_grid(tensors, theirs, config)
     wanted = {n: x for n, x in expected.items() if n in tensors or not n.startswith(HEADS)}
-    merge.check_shapes(tensors, wanted, component.origin)
+    spelled = components.spelling(component, "" if prefix else f"{part}/")
+    merge.check_shapes(tensors, wanted, component.origin, spelled)
     return Taken(tensors, resampled, (Source(component.part, component.public, component.licence),))
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -144,12 +145,17 @@ class MismatchError(ValueError):
         missing: Mapping[str, tuple[int, ...]],
         unexpected: Mapping[str, tuple[int, ...]],
         wrong_shape: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
+        spelled: Mapping[str, str] | None = None,
     ):
-        """Keeps the three lists and writes them out, the likely fix last."""
+        """Keeps the three lists and writes them out, the likely fix last.
+
+        `spelled` says what the weights' own file calls what has a name here.
+        """
         self.missing = dict(missing)
         self.unexpected = dict(unexpected)
         self.wrong_shape = dict(wrong_shape)
-        super().__init__(_report(self.missing, self.unexpected, self.wrong_shape))
+        lists = (self.missing, self.unexpected, self.wrong_shape)
+        super().__init__(_report(*lists, spelled or {}))
 
     def about(self, what: str) -> MismatchError:
         """The same error with one more line: whose weights these are."""
@@ -231,8 +237,19 @@ def fit_names(loaded: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[st
     return fitted
 
 
-def check_shapes(found: Mapping[str, Any], expected: Mapping[str, Any], whose: str = "") -> None:
+def check_shapes(
+    found: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    whose: str = "",
+    spelled: Mapping[str, str] | None = None,
+) -> None:
     """Compares two dicts of names and arrays, each with its layers separate or stacked.
+
+    Args:
+      found: by name.
+      expected: by name.
+      whose: weights the found ones are, for the message.
+      spelled: {name: what the file of the found ones calls it, or should}, for the message.
 
     Raises:
       MismatchError: with every name that is missing, unexpected or of another shape, and `whose`
@@ -247,7 +264,7 @@ def check_shapes(found: Mapping[str, Any], expected: Mapping[str, Any], whose: s
         if name in found and found[name] != shape
     }
     if missing or unexpected or wrong:
-        error = MismatchError(missing, unexpected, wrong)
+        error = MismatchError(missing, unexpected, wrong, spelled)
         raise error.about(f"These are the weights of {whose}.") if whose else error
 
 
@@ -285,28 +302,38 @@ def _cast(leaf: Any, dtype: Any) -> Any:
     return leaf if leaf.dtype == dtype else leaf.astype(dtype)
 
 
-def _report(missing: Mapping, unexpected: Mapping, wrong: Mapping) -> str:
+def _report(missing: Mapping, unexpected: Mapping, wrong: Mapping, spelled: Mapping) -> str:
+    def there(name: str) -> str:
+        return f" ({spelled[name]} there)" if spelled.get(name, name) != name else ""
+
     lines = [
         f"The weights do not fit the model: {len(missing)} missing, {len(unexpected)} unexpected, "
         f"{len(wrong)} of another shape."
     ]
     if missing:
         lines.append("Missing (the model expects them, the weights lack them):")
-        lines += [f"  {name}: expected {shape}" for name, shape in sorted(missing.items())]
+        lines += [f"  {n}: expected {shape}{there(n)}" for n, shape in sorted(missing.items())]
     if unexpected:
         lines.append("Unexpected (the weights hold them, the model has no place for them):")
-        lines += [f"  {name}: found {shape}" for name, shape in sorted(unexpected.items())]
+        lines += [
+            f"  {spelled.get(n, n)}: found {shape}" for n, shape in sorted(unexpected.items())
+        ]
     if wrong:
         lines.append("Of another shape:")
-        lines += [f"  {name}: found {a}, expected {b}" for name, (a, b) in sorted(wrong.items())]
-    lines += [f"Likely fix: {fix}" for fix in _likely_fixes(missing, unexpected, wrong)]
+        lines += [
+            f"  {n}: found {a}, expected {b}{there(n)}" for n, (a, b) in sorted(wrong.items())
+        ]
+    lines += [f"Likely fix: {fix}" for fix in _likely_fixes(missing, unexpected, wrong, spelled)]
     return "\n".join(lines)
 
 
-def _likely_fixes(missing: Mapping, unexpected: Mapping, wrong: Mapping) -> list[str]:
-    fixes = [*_wrapping(missing, unexpected), *_sizes(wrong), *_depths(missing, unexpected)]
-    if not fixes:
-        fixes = list(_near_names(missing, unexpected))
+def _likely_fixes(
+    missing: Mapping, unexpected: Mapping, wrong: Mapping, spelled: Mapping
+) -> list[str]:
+    fixes = [*_wrapping(missing, unexpected), *_sizes(wrong)]
+    # An array of the last layer under another name is no layer too few.
+    near = [] if fixes else list(_near_names(missing, unexpected, spelled))
+    fixes += near or _depths(missing, unexpected)
     if not fixes and wrong:
         fixes = ["these are weights of another model size: compare the two configurations."]
     return fixes or ["these are weights of another architecture, or a part of them was left out."]
@@ -346,11 +373,18 @@ def _depths(missing: Mapping, unexpected: Mapping) -> Iterator[str]:
             yield f"{stack}: {min(fewer)} layers in the weights, {max(fewer) + 1} in the model."
 
 
-def _near_names(missing: Mapping, unexpected: Mapping) -> Iterator[str]:
+def _near_names(missing: Mapping, unexpected: Mapping, spelled: Mapping) -> Iterator[str]:
     for name, shape in sorted(missing.items()):
-        alike = [other for other, found in unexpected.items() if found == shape]
-        if near := difflib.get_close_matches(name, alike, n=1, cutoff=0.8):
-            yield f"{near[0]!r} may be what the model calls {name!r}."
+        there = spelled.get(name, name)
+        alike = [
+            spelled.get(other, other)
+            for other, found in unexpected.items()
+            # Another library may keep the same numbers transposed.
+            if (found == shape if there == name else math.prod(found) == math.prod(shape))
+        ]
+        if near := difflib.get_close_matches(there, alike, n=1, cutoff=0.8):
+            own = "" if there == name else f", which should be {there!r} there"
+            yield f"{near[0]!r} may be what the model calls {name!r}{own}."
 
 
 def _stack_names(names: Iterable[str]) -> set[str]:

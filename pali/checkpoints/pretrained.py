@@ -161,14 +161,21 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
       MismatchError: the weights do not fit the configuration; lists every path.
     """
     folder = Path(folder)
+    tensors, config, metadata = look(folder)
+    params = merge.fill(tensors, expected_params(config), str(folder))
+    return LoadedModel(config, params, folder / TOKENIZER, metadata)
+
+
+def look(folder: Path) -> tuple[dict[str, Tensor], PaLIConfig, Metadata]:
+    """What a model folder holds, found to fit; raises as `load_model` does, but reads no number."""
     tensors, config, metadata = _open(folder)
     try:
-        params = merge.fill(tensors, expected_params(config), str(folder))
+        merge.check_shapes(tensors, expected_arrays(config))
     except merge.MismatchError as error:
         raise error.about(
             f"The weights are {folder / WEIGHTS}, the configuration is {CONFIG} beside it."
         ) from None
-    return LoadedModel(config, params, folder / TOKENIZER, metadata)
+    return tensors, config, metadata
 
 
 def is_folder(folder: Path) -> bool:

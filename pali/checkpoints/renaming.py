@@ -138,6 +138,11 @@ def layers(rules: Sequence[Rule], count: int) -> Iterator[Rule]:
             yield rule._replace(ours=ours, theirs=theirs)
 
 
+def spelled(rules: Sequence[Rule]) -> dict[str, str]:
+    """What the other library calls what we name so; several arrays are joined by "and"."""
+    return {name: " and ".join(rule.theirs) for rule in rules for name in rule.ours}
+
+
 def imported(rules: Sequence[Rule], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our names for what is found there; a rule of which an array is missing is left out.
 

@@ -64,8 +64,10 @@ def read(folder: str | os.PathLike) -> Component:
             name = whole_name.removeprefix(target)
             (language if name.split("/")[0] in _LANGUAGE else others)[name] = open_it
     _check_architecture(folder, language)
-    tensors = _as_pali(folder, {name: open_it() for name, open_it in language.items()})
+    separate = _separate(folder, {name: open_it() for name, open_it in language.items()})
+    tensors = {name: _as_matrix(name, tensor) for name, tensor in separate.items()}
     config, origin = _config(folder, tensors), f"T5X checkpoint {folder}"
+    _check_heads(folder, separate, config)
     if not (folder / CONFIG).is_file():
         return Component(config, tensors, origin, unused=tuple(sorted(others)))
     whole = {f"mt5/{name}": tensor for name, tensor in tensors.items()}
@@ -152,15 +154,31 @@ def _check_architecture(folder: Path, names: Collection[str]) -> None:
         )
 
 
-def _as_pali(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Layers separate, attention kernels as matrices."""
+def _separate(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Under pali's names, the layers separate."""
     pairs = ((re.sub(r"^(encoder|decoder)/\1/", r"\1/layers/", n), t) for n, t in tensors.items())
     named = weights.by_name(pairs, f"{folder}")
     _, width = _matrix(folder, named, _EMBEDDING)
     scales = [t.shape for n, t in named.items() if n.endswith("/layers/pre_mlp_layer_norm/scale")]
     axis = 0 if scales and all(shape[:1] != (width,) for shape in scales) else 1
-    separate = weights.separate_layers(named, axis, f"{folder}")
-    return {name: _as_matrix(name, tensor) for name, tensor in separate.items()}
+    return weights.separate_layers(named, axis, f"{folder}")
+
+
+def _check_heads(folder: Path, tensors: Mapping[str, Tensor], config: MT5Config) -> None:
+    """Raises where the heads of a kernel are not those of the relative positions.
+
+    As a matrix one that has 4 heads of 8 is like one that has 8 heads of 4.
+    """
+    heads = (config.num_heads, config.head_dim)
+    for name, tensor in tensors.items():
+        if len(tensor.shape) == 3 and "attention/" in name:
+            found = tensor.shape[:2] if name.endswith("/out/kernel") else tensor.shape[1:]
+            if found != heads:
+                raise ValueError(
+                    f"{folder}: {name} has shape {tensor.shape}, which is {found[0]} heads of "
+                    f"{found[1]}, and the table of relative positions is for {heads[0]} heads, of "
+                    f"{heads[1]}: they come from different models. Copy or download it again."
+                )
 
 
 def _as_matrix(name: str, tensor: Tensor) -> Tensor:

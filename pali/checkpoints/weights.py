@@ -13,7 +13,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -127,6 +127,8 @@ class Component:
     """How many sentinels its vocabulary has after the pieces of that model, which lacks them."""
     unused: tuple[str, ...] = ()
     """Names in the file that no part of pali wants, such as the text half of a SigLIP."""
+    spelled: Mapping[str, str] = field(default_factory=dict)
+    """Of the names in `tensors`, and of those that should be there, what the file calls them."""
     licence: str = ""
     """What the card beside it says; empty where it does not."""
     public: str = ""

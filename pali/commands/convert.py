@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,25 +70,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reads the sources, writes DEST, and says what is in it."""
-    from pali.checkpoints import components, convert, hub
+    from pali.checkpoints import components, convert, folders, hub
 
-    dest = Path(arguments.dest)
-    if os.path.lexists(dest):
-        raise CommandError(f"{dest} is there already; give another folder, or delete it")
     if "" in (arguments.dest, arguments.tokenizer):
         raise CommandError("a path is empty: perhaps a variable of your shell is not set")
+    dest, tokenizer = Path(arguments.dest), arguments.tokenizer
+    if tokenizer is not None and not Path(tokenizer).is_file():
+        raise CommandError(f"there is no tokenizer {tokenizer}")
     push = arguments.push_to_hub
     if push is not None and arguments.to != "pali":
         raise CommandError("--push-to-hub uploads a model folder of pali; leave --to away")
     size = read_image_size(arguments.image_size)
     try:
+        folders.check(dest)  # Before gigabytes are downloaded for it.
         if push is not None:
             hub.check_name(push)
         joined = components.join(
             [components.open_source(source) for source in arguments.sources],
             image_size=size,
             class_token_visual=arguments.class_token_visual,
-            tokenizer=arguments.tokenizer,
+            tokenizer=tokenizer,
         )
         with _progress(joined) as progress:
             left = joined.unused

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pali show`: what is in a model folder, or what a preset would be. Runs nothing.
 
-Of a folder everything is read and checked; of a preset nothing is allocated.
+Of a folder names, types and shapes of the weights are read, and no number of them; of a preset
+nothing is allocated.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import os
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pali.commands import CommandError, plan, result_console
@@ -29,9 +31,10 @@ EXAMPLE = """examples:
   pali show --model siglip-so400m/14-224+mt5-base --batch 32 --memory 24
   pali show --model pali-17b --batch 4096 --data 8 --fsdp 64 --memory 32
 
-Presets are the PaLIs of the paper (pali-3b, pali-5b, pali-15b, pali-17b), ViTs (vit-…, siglip-…,
-siglip2-…, clip-…, augreg-…, hf-vit-…), language models (mt5-…, umt5-…), and any ViT with any
-language model, a plus between. A name that is none gets the nearest ones for an answer."""
+Presets are the PaLIs of the paper (pali-3b, pali-5b, pali-15b, pali-17b) and pali-vit-22b, ViTs
+(vit-…, siglip-…, siglip2-…, clip-…, augreg-…, hf-vit-…), language models (mt5-…, umt5-…), and any
+ViT with any language model, a plus between. A name that is none gets the nearest ones for an
+answer."""
 
 PIXELS = (224, 448, 588, 756)
 """Sides of a picture for which visual tokens are counted: those of PaLI and its successors."""
@@ -49,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints what the folder or the repository holds, or the preset would."""
-    from pali.checkpoints import merge, pretrained
+    from pali.checkpoints import pretrained
     from pali.checkpoints.hub import locate
     from pali.models import presets
     from pali.tokenizer import Tokenizer
@@ -66,25 +69,25 @@ def run(arguments: argparse.Namespace) -> int:
         folder = folder if arguments.model is None else locate(arguments.model)
         if unknown and not folder.exists():
             raise FileNotFoundError(unknown)
-        loaded = pretrained.load_model(folder)
-        pieces = Tokenizer(loaded.tokenizer_path).vocab_size
+        tensors, config, metadata = pretrained.look(folder)
+        pieces = Tokenizer(folder / pretrained.TOKENIZER).vocab_size
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise CommandError(str(error)) from None
     console = result_console(sys.stdout)
     console.print(str(folder), style="bold", markup=False)
-    if loaded.metadata.notes:
-        console.print(loaded.metadata.notes, markup=False)
-    sizes = parameters(merge.flatten(loaded.params))
-    console.print(_parts(loaded.config, sizes))
-    stored = sum(path.stat().st_size for path in folder.glob("model*.safetensors"))
-    total = sum(sizes.values())
-    # Two bytes for each parameter, or four; a header of names beside them.
-    kind = "bfloat16" if stored < 3 * total else "float32"
+    if metadata.notes:
+        console.print(metadata.notes, markup=False)
+    sizes = parameters(tensors)
+    console.print(_parts(config, sizes))
+    console.print()
+    stored = sum(tensor.nbytes for tensor in tensors.values())
+    kinds = " and ".join(sorted({str(tensor.dtype) for tensor in tensors.values()}))
+    in_memory = 4 * sum(sizes.values())
     console.print(
-        f"weights     {stored / 1e6:.1f} MB in {kind}, {4 * total / 1e6:.1f} MB in memory"
+        f"weights     {stored / 1e6:.1f} MB in {kinds}, {in_memory / 1e6:.1f} MB in memory"
     )
     console.print(f"tokenizer   {pieces:,} pieces")
-    vit = loaded.config.vit
+    vit = config.vit
     kept = {"squash": "squashed to", "crop": "cut to"}[vit.pixels.fit]
     token = (
         ""
@@ -96,21 +99,22 @@ def run(arguments: argparse.Namespace) -> int:
         f"pictures    {kept} {height} x {width} pixels ({vit.pixels.resample}), "
         f"{vit.num_visual_tokens:,} visual tokens{token}"
     )
-    for source in loaded.metadata.sources:
+    for source in metadata.sources:
         licence = f" ({source.licence})" if source.licence else ""
         console.print(f"made of     {source.origin}{licence}", markup=False, soft_wrap=True)
-    codes = loaded.metadata.languages
+    codes = metadata.languages
     names = ", ".join(f"{code} {LANGUAGES[code].name}" for code in codes) or "the folder names none"
     console.print(f"languages   {len(codes)}: {names}")
-    if prompts := loaded.metadata.prompts:
-        longest = loaded.metadata.prompt_length
+    if prompts := metadata.prompts:
+        longest = metadata.prompt_length
         length = f", of at most {longest} tokens" if longest else ""
         console.print(f"prompts     {', '.join(prompts)}{length}", markup=False)
     card = folder / pretrained.CARD
     if card.is_file():
         console.print(f"model card  {card}", markup=False, soft_wrap=True)
     if plan.asked_for(arguments):
-        plan.show(console, loaded.config, arguments)
+        console.print()
+        plan.show(console, config, arguments)
     return 0
 
 
@@ -144,11 +148,14 @@ def _show_preset(arguments: argparse.Namespace, name: str, config: Any) -> int:
     if not missing:
         counts |= {halves[0]: sizes["vit"]}
         counts |= {halves[1]: sum(sizes.values()) - sizes["vit"] - sizes["projection"]}
-    if table := _published(counts):
-        console.print(table)
+    console.print()
+    table = _published(counts)
+    console.print(table or "published      no number of parameters is known here")
     if "vit" not in missing:
+        console.print()
         console.print(f"visual tokens  {_visual_tokens(whole.vit)}")
     if not missing:
+        console.print()
         plan.show(console, whole, arguments)
     return 0
 
@@ -182,7 +189,7 @@ def _visual_tokens(vit: ViTConfig) -> str:
     return f"{', '.join(found)} pixels{rest}"
 
 
-def parameters(flat: dict[str, Any]) -> dict[str, int]:
+def parameters(flat: Mapping[str, Any]) -> dict[str, int]:
     """Number of parameters of each part, from `a/b/c` names."""
     counts: Counter[str] = Counter()
     for name, array in flat.items():
@@ -205,8 +212,8 @@ def _parts(config: PaLIConfig, sizes: dict[str, int]) -> Any:
     shape = (mt5.width, mt5.mlp_dim, mt5.num_heads)
     facts = {
         "vit": blocks.format(vit.depth, vit.width, vit.mlp_dim, vit.num_heads)
-        + f"; {' x '.join(map(str, vit.image_shape))} pixels, patch {vit.patch_size}: "
-        f"{vit.num_visual_tokens} visual tokens",
+        + f"\n{' x '.join(map(str, vit.image_shape))} pixels, patch {vit.patch_size}: "
+        f"{vit.num_visual_tokens:,} visual tokens",
         "projection": f"{vit.width} to {mt5.width}",
         "embedding": f"{mt5.vocab_size:,} rows of {mt5.width}",
         "encoder": blocks.format(mt5.encoder_layers, *shape) + f" of {mt5.head_dim}",

@@ -8,7 +8,8 @@
 4096
 
 `pali-3b` to `pali-17b` are those of the paper (arXiv 2209.06794), whose weights were never
-published; STARTABLE are combinations of which both halves are public.
+published, and `pali-vit-22b` is one with the ViT of arXiv 2302.05442; STARTABLE are combinations
+of which both halves are public.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ PALIS = {
     "pali-5b": "vit-e/14+mt5-large",
     "pali-15b": "vit-G/14+mt5-xxl",
     "pali-17b": "vit-e/14+mt5-xxl",
+    "pali-vit-22b": "vit-22b/14+mt5-xxl",
 }
-"""The models of the paper and what they are made of; 5B is one of its ablations."""
+"""The models of the paper and what they are made of; 5B is one of its ablations. The last is none
+of them, nor PaLI-X, whose language half is another: it is what PaLI-17B becomes with ViT-22B."""
 
 STARTABLE = (
     *(f"siglip-so400m/14-224+{family}" for family in ("mt5-base", "mt5-large", "mt5-xl")),

@@ -25,6 +25,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @dataclass
 class Hub:
     repositories: dict[str, Path]
+    gated: str = ""
+    """What is answered to whoever wants a file, if nobody may have it."""
     address: str = ""
     requests: list[str] = field(default_factory=list)
     uploaded: dict[str, bytes] = field(default_factory=dict)
@@ -34,8 +36,8 @@ class Hub:
 
 
 @contextlib.contextmanager
-def serve(repositories: dict[str, Path]) -> Iterator[Hub]:
-    hub = Hub(repositories)
+def serve(repositories: dict[str, Path], gated: str = "") -> Iterator[Hub]:
+    hub = Hub(repositories, gated)
     handler = type("Handler", (_Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     hub.address = f"http://127.0.0.1:{server.server_port}"
@@ -140,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json(files)
 
     def _file(self, name, file):
+        if self.hub.gated:
+            return self._json({"error": self.hub.gated}, 403, "GatedRepo")
         path = self.hub.repositories[name] / file
         if not path.is_file():
             return self._json({"error": "Entry not found"}, 404, "EntryNotFound")
@@ -158,6 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if error:
             self.send_header("X-Error-Code", error)
+            self.send_header("X-Error-Message", said["error"])
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 import transformers
 from PIL import Image
@@ -23,6 +24,7 @@ from pali.cli import main
 from pali.image import load_image
 from pali.models.pali import PaLI
 from pali.models.vit import ViT
+from pali.tokenizer import Tokenizer
 from tests.checkpoints import foreign
 
 
@@ -152,6 +154,14 @@ def test_another_size_of_pictures_resamples_the_positions(sources, joined, tmp_p
     assert pali.load(tmp_path / "pali").config.vit.image_shape == (40, 20)
 
 
+def assert_same_ids(their_class, exported, folder):
+    theirs = their_class.from_pretrained(exported / "language")
+    ours = Tokenizer(folder / "spiece.model")
+    assert len(theirs) == ours.vocab_size
+    for text in ("\u4e00 \u4e01 <extra_id_0>", "\u4e05 <extra_id_1> \u4e02", "never seen", ""):
+        assert theirs(text).input_ids == [*ours.encode(text), 1]
+
+
 def test_what_goes_out_to_transformers_comes_back_bit_by_bit(joined, tmp_path):
     convert.write_pali(joined, tmp_path / "pali", dtype="float32")
     out = tmp_path / "out"
@@ -159,6 +169,7 @@ def test_what_goes_out_to_transformers_comes_back_bit_by_bit(joined, tmp_path):
     transformers.SiglipVisionModel.from_pretrained(out / "vision")
     transformers.MT5ForConditionalGeneration.from_pretrained(out / "language")
     transformers.AutoImageProcessor.from_pretrained(out / "vision")
+    assert_same_ids(transformers.AutoTokenizer, out, tmp_path / "pali")
     again = components.join([components.open_source(out / n) for n in ("vision", "language")])
     for name, tensor in joined.tensors.items():
         if not name.startswith("projection/"):
@@ -213,7 +224,10 @@ def test_the_sentinels_of_t5_and_umt5_are_put_into_the_tokenizer(sources, tmp_pa
     foreign.tokenizer(tmp_path / "umt5" / "spiece.model", pieces=200, sentinels=0)
     parts = [components.open_source(p) for p in (sources / "siglip", tmp_path / "umt5")]
     convert.write_pali(components.join(parts), tmp_path / "pali")
-    tokenizer = pali.load(tmp_path / "pali").tokenizer
+    convert.write_huggingface(components.join(parts), tmp_path / "out")
+    # AutoTokenizer of transformers 5 wants a tokenizer.json of a umT5, and reads nothing else.
+    assert_same_ids(transformers.T5Tokenizer, tmp_path / "out", tmp_path / "pali")
+    tokenizer = Tokenizer(tmp_path / "pali" / "spiece.model")
     assert tokenizer.vocab_size == 500
     assert tokenizer.encode("\u4e00 <extra_id_0>")[-1] == 499
     assert tokenizer.sentinel(99) == 400
@@ -249,11 +263,40 @@ def test_weights_of_another_size_list_every_array(sources, tmp_path, capsys):
     assert "MT5ForConditionalGeneration in" in error
 
 
+def test_an_array_of_another_name_is_named_as_its_file_has_it(sources, tmp_path, capsys):
+    shutil.copytree(sources / "mt5", tmp_path / "mt5")
+    path = tmp_path / "mt5" / "model.safetensors"
+    arrays = safetensors.numpy.load_file(path)
+    name = "decoder.block.1.layer.2.DenseReluDense.wi_0.weight"
+    arrays[name.replace("wi_0", "wi0")] = arrays.pop(name)
+    safetensors.numpy.save_file(arrays, path)
+    error = refused([sources / "siglip", tmp_path / "mt5", tmp_path / "pali"], capsys)
+    ours, theirs = "mt5/decoder/layers_1/mlp/wi_0/kernel", name.replace("wi_0", "wi0")
+    assert f"  {ours}: expected (24, 40) ({name} there)\n" in error
+    assert f"  {theirs}: found (40, 24)\n" in error
+    fix = f"{theirs!r} may be what the model calls {ours!r}, which should be {name!r} there."
+    assert f"Likely fix: {fix}" in error
+
+
 def test_a_dest_that_is_there_is_left_alone(sources, tmp_path, capsys):
     (tmp_path / "pali").mkdir()
     error = refused([sources / "siglip", sources / "mt5", tmp_path / "pali"], capsys)
     assert "is there already" in error
     assert not list((tmp_path / "pali").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("dest", "message"),
+    [
+        ("file/pali", "file is a file; give another folder"),
+        ("x" * 256, "File name too long; give another folder"),
+    ],
+)
+def test_where_nothing_can_be_written_no_source_is_opened(dest, message, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    error = refused(["no/siglip", "no/mt5", tmp_path / dest], capsys)
+    assert message in error
+    assert "no/siglip" not in error
 
 
 def test_an_interrupted_conversion_leaves_nothing(joined, tmp_path):
@@ -341,6 +384,7 @@ def test_pali_show_takes_a_model_in_shards(joined, tmp_path, capsys):
         (["--image-size", "9" * 5000], "--image-size is 9999999999999999"),
         (["--image-size", "22"], "image_size 22 is not a multiple of patch_size 4"),
         (["--tokenizer", ""], "a path is empty"),
+        (["--tokenizer", "nowhere.model"], "there is no tokenizer nowhere.model"),
         (["--push-to-hub", "bad name"], "bad name"),
     ],
 )

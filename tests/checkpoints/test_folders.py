@@ -84,6 +84,13 @@ def test_what_can_be_no_new_folder_is_said_before_the_work(dest, message):
     assert not left()
 
 
+def test_a_folder_that_nothing_may_be_written_into_is_said(monkeypatch):
+    Path("p").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "p")  # root may everything
+    with pytest.raises(PermissionError, match="p/q/out cannot be made: nothing may be written in"):
+        folders.check(Path("p/q/out"))
+
+
 def test_a_full_disk_names_the_folder():
     with (
         pytest.raises(OSError, match=r"^p/out cannot be written: No space left on device$"),

@@ -3,8 +3,6 @@
 """Repositories of a hub, by the real huggingface_hub over HTTP, from a server on this machine."""
 
 import contextlib
-import os
-import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import huggingface_hub
 import pytest
 
-import pali
 from pali.checkpoints.hub import check_name, locate, upload
+from pali.cli import main
 from tests.checkpoints import foreign
 from tests.checkpoints.hub_server import serve
 
@@ -28,53 +26,87 @@ def folders(tmp_path_factory):
     return folder
 
 
-def run(address, home, *arguments, **more):
-    """`pali` in a process of its own: huggingface_hub reads its settings when it is imported."""
-    settings = {
-        "HF_ENDPOINT": address,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_ETAG_TIMEOUT": "2",
-        **more,
-    }
-    command = [sys.executable, "-m", "pali", *map(str, arguments)]
-    return subprocess.run(
-        command, env=os.environ | settings, capture_output=True, text=True, timeout=300, check=False
-    )
+@pytest.fixture
+def speak_to(tmp_path, monkeypatch):
+    """Sets the address of the hub, which the client read when it was imported, and a cache."""
+    constants = huggingface_hub.constants
+    files = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+
+    def set_to(address, offline=False):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{address}{files}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+
+    return set_to
 
 
-def test_repositories_are_downloaded_converted_uploaded_and_kept(folders, tmp_path):
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
+def test_repositories_are_downloaded_converted_uploaded_and_kept(
+    folders, speak_to, tmp_path, capsys
+):
     names = ["acme/siglip", "acme/mt5"]
     repositories = {name: folders / name.split("/")[1] for name in names}
-    home = tmp_path / "home"
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
     with serve(repositories) as hub:
-        done = run(
-            *(hub.address, home, "convert", *names, tmp_path / "first"),
-            *("--push-to-hub", "acme/pali"),
-            HF_TOKEN="hf_test",
-        )
-        assert done.returncode == 0, done.stderr
-        assert f"uploaded    {hub.address}/acme/pali" in done.stdout
+        speak_to(hub.address)
+        assert main(["convert", *names, first, "--push-to-hub", "acme/pali"]) == 0
+        assert f"uploaded    {hub.address}/acme/pali" in capsys.readouterr().out
         assert not any("pytorch_model.bin" in request for request in hub.requests)
     written = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
     assert hub.uploaded == written
-    assert isinstance(pali.load(tmp_path / "first").config.vit.width, int)
     # Without a network, from the cache.
-    done = run(hub.address, home, "convert", *names, tmp_path / "second", HF_HUB_OFFLINE="1")
-    assert done.returncode == 0, done.stderr
+    speak_to(hub.address, offline=True)
+    assert main(["convert", *names, second]) == 0
     for name, content in written.items():
         assert (tmp_path / "second" / name).read_bytes() == content
 
 
-def test_what_cannot_be_downloaded_is_said_in_a_sentence(folders, tmp_path):
+def test_what_cannot_be_downloaded_is_said_in_a_sentence(folders, speak_to, tmp_path, capsys):
     with serve({}) as hub:
-        done = run(hub.address, tmp_path, "convert", "acme/no", folders / "mt5", tmp_path / "pali")
-        assert done.returncode == 2
-        assert "there is no folder 'acme/no', and the repository" in done.stderr
-    offline = run(hub.address, tmp_path, "show", "--model", "acme/no", HF_HUB_OFFLINE="1")
-    assert offline.returncode == 2
-    assert "is there a network? Otherwise download it elsewhere" in offline.stderr
-    assert "Traceback" not in done.stderr + offline.stderr
+        speak_to(hub.address)
+        assert main(["convert", "acme/no", str(folders / "mt5"), str(tmp_path / "pali")]) == 2
+        error = capsys.readouterr().err
+        assert "there is no folder 'acme/no', and the repository" in error
+        assert "Is the name right? One that is private needs `hf auth login`" in error
+        assert f"{hub.address}/api/models/acme/no" in error
+    speak_to(hub.address, offline=True)
+    assert main(["show", "--model", "acme/no"]) == 2
+    error = capsys.readouterr().err
+    assert "offline mode is enabled" in error
+    assert "Is there a network? Otherwise download it elsewhere" in error
+
+
+def test_a_gated_repository_says_where_access_is_asked_for(folders, speak_to):
+    address = "https://huggingface.co/acme/siglip"
+    words = f"Access to model acme/siglip is restricted. Visit {address} to ask for access."
+    with serve({"acme/siglip": folders / "siglip"}, gated=words) as hub:
+        speak_to(hub.address)
+        with pytest.raises(FileNotFoundError) as error:
+            locate("acme/siglip")
+    assert words.rstrip(".") in str(error.value)  # it comes last, after 200 letters of others
+    assert "Ask for access on its page, then log in with `hf auth login`" in str(error.value)
+
+
+def test_the_reason_behind_an_error_is_said(tmp_path, monkeypatch):
+    def fail(*args, **more):
+        raise RuntimeError("Error while uploading 'a'") from OSError("no room for a")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", fail)
+    with pytest.raises(ConnectionError, match=r"uploading 'a': no room for a\)\. The folder"):
+        upload(tmp_path, "me/pali")
+
+
+def test_a_page_in_the_place_of_an_answer_is_cut(monkeypatch):
+    def fail(*args):
+        raise OSError("<html>" * 1000)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", fail)
+    with pytest.raises(FileNotFoundError, match="<html> …") as error:
+        locate("acme/siglip")
+    assert len(str(error.value)) < 2000
 
 
 def test_a_path_is_never_looked_for_on_a_hub(tmp_path, monkeypatch):

@@ -167,6 +167,26 @@ def test_shapes_of_no_model_are_refused(tmp_path, name, shape, message):
         t5x.read(tmp_path / "shapes")
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("encoder/layers_0/attention/query/kernel", (E, K, H)),
+        ("decoder/layers_1/encoder_decoder_attention/value/kernel", (E, 1, H * K)),
+        ("decoder/layers_2/self_attention/out/kernel", (K, H, E)),
+    ],
+)
+def test_heads_of_another_number_than_in_the_table_are_refused(tmp_path, name, shape):
+    """As matrices these kernels would be of the right shape."""
+    named = separate(*model(), change=lambda name, array: array)
+    note(tmp_path, named)
+    assert t5x.read(tmp_path).config == CONFIG
+    note(tmp_path, named | {name: np.ones(shape, np.float32)})
+    heads = shape[1:] if shape[0] == E else shape[:2]
+    found = rf"{name} has shape .*, which is {heads[0]} heads of {heads[1]}, .* for {H} heads, of"
+    with pytest.raises(ValueError, match=found):
+        t5x.read(tmp_path)
+
+
 @pytest.mark.parametrize("shape", [(), (E,), (E, 10**5)])
 def test_what_is_no_stack_is_refused(tmp_path, shape):
     named = scanned(*model()) | {"encoder/encoder/mlp/wi_0/kernel": np.ones(shape, np.float32)}
