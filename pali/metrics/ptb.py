@@ -71,18 +71,19 @@ def tokenize(captions: Sequence[str]) -> list[str]:
     return [" ".join(tokens(caption)) for caption in captions]
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def tokens(caption: str) -> tuple[str, ...]:
+def tokens(caption: str) -> list[str]:
     """The tokens of one caption, punctuation removed."""
-    found = []
-    for token in _all_tokens(_prepared(caption)):
-        token = _REWRITTEN.get(token.lower(), token).lower()
-        token = token.replace(" ", "\xa0").translate(_BRACKETS)
-        if _CLITIC.fullmatch(token):
-            token = token.translate(_QUOTES)
-        if token not in DROPPED:
-            found.append(token)
-    return tuple(found)
+    written = map(_written, _all_tokens(_prepared(caption)))
+    return [token for token in written if token not in DROPPED]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _written(token: str) -> str:
+    """A token as it is printed: lower case, brackets and currencies by name."""
+    token = _REWRITTEN.get(token.lower(), token).lower()
+    if _CLITIC.fullmatch(token):
+        token = token.translate(_QUOTES)
+    return token.replace(" ", "\xa0").translate(_BRACKETS)
 
 
 def _prepared(text: str) -> str:

@@ -39,7 +39,8 @@ PIECES = """
     a the dog Dog's it's isn't won't they're half-eaten U.S. p.m. Mr. St. etc. no. 5 24 10:30 3.5
     1,200 50% $5 #1 '80s o'clock 'quoted' "quoted" (in brackets) [x] and/or 1/2 rock'n'roll café
     l'été über 一个女孩。 桌子，上 ラーメン ไทย ครับ हिन्दी। कि-ख বাংলা తెలుగు привет, עברית
-    العربية، 😀 ½ … — “x” ‘y’ men’s www.a.org me@b.org end. Stop! what? wow!!! yes, so; then: - -- 5'10" A&B
+    العربية، 😀 ½ … — “x” ‘y’ men’s www.a.org me@b.org end. Stop! what? wow!!!
+    yes, so; then: - -- 5'10" A&B
 """
 
 
