@@ -30,8 +30,8 @@ class Pairs:
     ids: list[str]
     references: list[list[str]]
     predictions: list[str]
-    left_out: int
-    """References without a prediction, which `partial` allowed."""
+    partial: bool
+    """Whether references without a prediction, or predictions without a reference, are left out."""
     notes: list[str]
     """What was accepted though it is not as it should be."""
 
@@ -97,7 +97,7 @@ def read_pairs(
         ids,
         [known.values[key] for key in ids],
         [said.values[key] for key in ids],
-        len(missing),
+        bool(problems),
         notes,
     )
 
@@ -161,7 +161,7 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 row = json.loads(line.decode("utf-8"))
             except UnicodeDecodeError:
                 raise ValueError(f"line {number} of {path} is not UTF-8") from None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 cut = "" if line.endswith(b"\n") else ", and the file ends in it: was it cut short?"
                 raise ValueError(f"line {number} of {path} is no JSON: {error}{cut}") from None
             if not isinstance(row, dict):

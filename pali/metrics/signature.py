@@ -57,13 +57,15 @@ def parse(text: str) -> Signature:
     """
     metric, *parts = text.split("|")
     partial = parts[-1:] == ["partial"]
-    found = dict(part.partition(":")[::2] for part in parts[: len(parts) - partial])
+    pieces = (part.partition(":") for part in parts[: len(parts) - partial])
+    found = {short: value for short, _, value in pieces}
     if list(found) != list(_SHORT.values()) or not found["n"].isdecimal():
         fields = "|".join(f"{short}:…" for short in _SHORT.values())
         raise ValueError(f"{text!r} is no signature; one looks like metric|{fields}")
-    long = {name: found[short] for name, short in _SHORT.items()}
-    items = int(long.pop("items"))
-    return Signature(metric=metric, items=items, partial=partial, **long)
+    variant, items, benchmark, split, tokenizer, spec = (
+        found[short] for short in ("var", "n", "bench", "split", "tok", "spec")
+    )
+    return Signature(metric, variant, int(items), benchmark, split, tokenizer, spec, partial)
 
 
 def differences(signatures: Sequence[Signature]) -> dict[str, list[str]]:
