@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""`pali score` on pairs of JSONL files: goldens of the official scorers, and bad files of every kind."""
+"""`pali score` on two JSONL files: goldens of the official scorers, and bad files of every kind."""
 
 import json
 import math

@@ -25,7 +25,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from pali.metrics.ptb_characters import AS_ASCII, JOINS, STANDS_ALONE, VANISHES, kind
+from pali.metrics.ptb_characters import AS_ASCII, JOINS, STANDS_ALONE, VANISHES, kind, table
 
 VERSION = "1"
 """Of this port; it rises whenever a token changes."""
@@ -153,10 +153,10 @@ def _ranges(codes: Sequence[int]) -> str:
 @functools.cache
 def _rules() -> tuple[re.Pattern[str], ...]:
     """What can be a token; of several that match the longest one is it."""
-    beyond = [code for code in range(0xA0, 0x10000) if not 0xD800 <= code < 0xE000]
-    joining = [code for code in beyond if kind(chr(code)) == JOINS and not chr(code).isdigit()]
+    kinds = table().items()
+    joining = [code for code, k in kinds if k == JOINS and not chr(code).isdigit()]
     joins = _ranges(joining)
-    alone = _ranges([code for code in beyond if kind(chr(code)) == STANDS_ALONE])
+    alone = _ranges([code for code, k in kinds if k == STANDS_ALONE])
     letter = f"[A-Za-z{joins}]"
     part = rf"(?:{letter}|\d)"
     # No combining marks: a word that has them ends at a hyphen.

@@ -52,22 +52,21 @@ among them: it can be an apostrophe, and in some words it stays."""
 
 def kind(character: str) -> str:
     """JOINS, STANDS_ALONE or VANISHES, of a character beyond ASCII."""
-    code = ord(character)
-    if code > 0xFFFF:
-        return VANISHES
-    return _exceptions().get(code) or _by_category(character)
-
-
-def _by_category(character: str) -> str:
-    category = unicodedata.category(character)
-    if category[0] == "L" or category == "Nd":
-        return JOINS
-    return STANDS_ALONE if category[0] == "S" or category in ("Po", "Ps", "Pe", "Pd") else VANISHES
+    return table().get(ord(character), VANISHES)
 
 
 @functools.cache
-def _exceptions() -> dict[int, str]:
+def table() -> dict[int, str]:
+    """The same of every character of the basic plane beyond ASCII, by its number."""
     found: dict[int, str] = {}
+    for code in range(0x80, 0x10000):
+        category = unicodedata.category(chr(code))
+        if category[0] == "L" or category == "Nd":
+            found[code] = JOINS
+        elif category[0] == "S" or category in ("Po", "Ps", "Pe", "Pd"):
+            found[code] = STANDS_ALONE
+        else:
+            found[code] = VANISHES
     for name, text in _EXCEPTIONS.items():
         for low, _, high in (part.partition("-") for part in text.split()):
             found |= dict.fromkeys(range(int(low, 16), int(high or low, 16) + 1), name)
