@@ -36,6 +36,7 @@ COMMANDS = {
     "detect": "find things of your own classes, and draw boxes around them",
     "train": "train or fine-tune from a config file",
     "evaluate": "score a model on tasks",
+    "score": "score anyone's predictions by an official metric",
     "data": "check and split a data set of your own",
     "tasks": "look at the registered tasks and mixtures",
     "convert": "weights of others into a model, and a model into theirs",

@@ -134,6 +134,7 @@ def markdown(results: dict[str, Any], lines: Sequence[Line]) -> str:
         parts += [f"### {_BY_LANGUAGE.format(name)}", _language_table(scores)]
         own = [line for line in lines if line["task"] == name]
         parts += ["### Predictions, drawn by hash", _examples(own)]
+        parts += [f"### Signatures of {name}", _signatures(scores)]
     parts += ["## What the numbers mean", _NOTES.rstrip()]
     return "\n\n".join(parts) + "\n"
 
@@ -193,6 +194,11 @@ def _language_table(scores: Sequence[Record]) -> str:
         cells = [record["per_language"].get(lang) for record in kept]
         body.append([title, *("" if cell is None else f"{cell:.1f}" for cell in cells)])
     return markdown_table(["language", *header], body)
+
+
+def _signatures(scores: Sequence[Record]) -> str:
+    """What each score is a score of; a system is not a part of it."""
+    return "\n".join(f"- `{text}`" for text in dict.fromkeys(r["signature"] for r in scores))
 
 
 def _examples(lines: Sequence[Line]) -> str:

@@ -11,11 +11,12 @@ second row for that, because the choice alone says what a guess would have score
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pali.languages import LANGUAGES
 from pali.metrics.records import Record
+from pali.metrics.signature import differences, parse
 
 NAMES = {
     ("exact_match", "nfkc-space"): "exact match",
@@ -93,6 +94,33 @@ def lines(scores: Sequence[Record]) -> list[str]:
     if any("↓" in line for line in table):
         table.append(LOWER_NOTE)
     return table
+
+
+def column(results: Mapping[str, Record], *, mixed: bool = False) -> list[str]:
+    """One score for each of several results, below one another.
+
+    Args:
+      results: what is shown before the score, and a record with "score" and "signature".
+      mixed: shows results of different signatures, too, and says in what they differ.
+
+    Raises:
+      ValueError: the signatures differ, and `mixed` does not say that this is known.
+    """
+    apart = differences([parse(record["signature"]) for record in results.values()])
+    told = "; ".join(f"{field} is {' or '.join(values)}" for field, values in apart.items())
+    if apart and not mixed:
+        raise ValueError(
+            f"these scores are not of the same measurement: {told}. Show them in tables of their "
+            "own, or say with mixed=True that they may stand side by side, marked as different"
+        )
+    width = max(map(len, results), default=0)
+    table = [
+        f"{name.ljust(width)}  {record['score']:.4f}" + f"  {record['signature']}" * bool(apart)
+        for name, record in results.items()
+    ]
+    if apart:
+        return [f"not comparable: {told}", *table]
+    return [*table, *(f"({r['signature']})" for r in list(results.values())[:1])]
 
 
 def reached(scores: Sequence[Record]) -> list[tuple[str, list[str]]]:

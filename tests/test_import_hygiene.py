@@ -78,6 +78,19 @@ def test_metrics_are_plain_python():
     assert imported_by(imports, HEAVY) == []
 
 
+def test_scoring_brings_no_model_and_no_data_set(tmp_path):
+    (tmp_path / "refs.jsonl").write_text('{"id": 1, "references": ["a dog"]}\n')
+    (tmp_path / "said.jsonl").write_text('{"id": 1, "prediction": "a dog"}\n')
+    program = f"""
+        from pali.cli import main
+        for metric in ("cider", "bleu", "rouge_l", "vqa_accuracy", "anls", "cer", "exact_match"):
+            files = ["--references", {str(tmp_path / "refs.jsonl")!r}]
+            files += ["--predictions", {str(tmp_path / "said.jsonl")!r}]
+            assert main(["score", "--metric", metric, *files]) == 0
+    """
+    assert imported_by(program, HEAVY) == []
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_is_light(command):
     program = f"""
@@ -98,7 +111,8 @@ def test_no_module_of_the_core_brings_an_extra():
 
 def test_every_module_imports_where_no_extra_is_installed():
     names = modules()
-    refused = [*EXTRAS, "py3langid", "resvg_py", "beartype", "hypothesis", "pytest"]
+    refused = [*EXTRAS, "py3langid", "pycocotools", "pycocoevalcap", "resvg_py"]
+    refused += ["beartype", "hypothesis", "pytest"]
     program = f"""
         import importlib, sys
 

@@ -5,6 +5,7 @@
 import pytest
 
 from pali import summary
+from pali.metrics.signature import Signature
 
 
 def record(task, metric, system="model", score=50.0, split="validation", **more):
@@ -96,3 +97,26 @@ def test_languages_that_reach_a_score_and_their_scripts():
             [],
         ),
     ]
+
+
+def scored(score, **more):
+    return {"score": score, "signature": str(Signature("cider", "cider-d", 5000, **more))}
+
+
+def test_scores_of_one_signature_stand_in_one_column():
+    same = {"mine": scored(1.4194), "theirs": scored(1.1)}
+    assert summary.column(same) == [
+        "mine    1.4194",
+        "theirs  1.1000",
+        "(cider|bench:-|split:-|var:cider-d|tok:none|n:5000|spec:1)",
+    ]
+    assert summary.column({}) == []
+
+
+def test_scores_of_different_signatures_do_not_unless_it_is_said():
+    results = {"a": scored(1.4, tokenizer="ptb-py@1"), "b": scored(1.5, tokenizer="none")}
+    with pytest.raises(ValueError, match="tokenizer is ptb-py@1 or none.*mixed=True"):
+        summary.column(results)
+    first, *lines = summary.column(results, mixed=True)
+    assert first == "not comparable: tokenizer is ptb-py@1 or none"
+    assert lines[1] == "b  1.5000  cider|bench:-|split:-|var:cider-d|tok:none|n:5000|spec:1"

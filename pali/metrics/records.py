@@ -7,6 +7,7 @@ Out: score records, plain dicts for metrics.json:
 
     benchmark, version, split   what was measured
     metric, variant             how; a score without its variant means nothing
+    signature                   all of the above in one line (signature.py)
     system                      "model", "baseline", "majority": of exact match, the answer that is
                                 most often right in a language, for all its examples; or "shuffled":
                                 the model's own answers to other pictures of that split and language
@@ -42,6 +43,7 @@ from pali.metrics.chrf import chrf
 from pali.metrics.detection import detection
 from pali.metrics.error_rates import cer, cer_no_spaces
 from pali.metrics.exact_match import exact_match, normalise
+from pali.metrics.signature import SPEC, Signature
 
 MetricFn = Callable[[Sequence[Any], Sequence[str]], dict[str, float]]
 """What a task file names: (targets, predictions) of a split -> scores."""
@@ -162,8 +164,7 @@ def _plain_records(
         variant = f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', function)}"
         for name, per_language in found.items():
             records.append(
-                _about(lines)
-                | {"metric": name, "variant": variant, "system": system}
+                _about(lines, name, variant, system)
                 | {"score": float(np.mean(list(per_language.values()))), "n": len(lines)}
                 | {"languages": len(per_language), "per_language": per_language}
             )
@@ -218,7 +219,7 @@ def _records(
     draws = {system: table.draws() for system, table in tables.items()}
     records = []
     for system, table in tables.items():
-        record = _about(lines) | {"metric": metric, "variant": variant, "system": system}
+        record = _about(lines, metric, variant, system)
         record |= {"score": table.macro(), "interval": aggregate.interval(draws[system])}
         if system != "model" and "model" in tables:
             record["lead"] = {
@@ -230,12 +231,12 @@ def _records(
     return records
 
 
-def _about(lines: Sequence[Line]) -> Record:
-    return {
-        "benchmark": lines[0]["task"],
-        "version": lines[0]["version"],
-        "split": lines[0]["split"],
-    }
+def _about(lines: Sequence[Line], metric: str, variant: str, system: str) -> Record:
+    benchmark, version, split = (lines[0][key] for key in ("task", "version", "split"))
+    spec = f"{SPEC}.{version}"
+    signature = Signature(metric, variant, len(lines), benchmark, split, spec=spec)
+    record = {"benchmark": benchmark, "version": version, "split": split, "metric": metric}
+    return record | {"variant": variant, "signature": str(signature), "system": system}
 
 
 def _table(
