@@ -70,7 +70,7 @@ RULES: tuple[tuple[str, Axes], ...] = (
 )
 
 
-def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh over `devices`, by default all of every process, neighbours along `model` first.
 
     Raises:
@@ -115,6 +115,18 @@ def specs(params: Mapping[str, Any]) -> dict[str, Any]:
     return merge.unflatten({name: PartitionSpec(*axes) for name, axes in _axes(params).items()})
 
 
+def shard_shapes(config: MeshConfig, params: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """{path: shape of the part that each device holds}, of a mesh that `check` lets through."""
+    flat = merge.flatten(params)
+    return {
+        name: tuple(
+            side // getattr(config, axis) if axis else side
+            for side, axis in itertools.zip_longest(flat[name].shape, axes)
+        )
+        for name, axes in _axes(params).items()
+    }
+
+
 def check(config: MeshConfig, params: Mapping[str, Any]) -> None:
     """Raises before anything is compiled where an axis does not divide what it should.
 
@@ -127,17 +139,17 @@ def check(config: MeshConfig, params: Mapping[str, Any]) -> None:
         for name, axes in _axes(params).items():
             for dimension in (i for i, own in enumerate(axes) if own == axis):
                 sides.append((flat[name].shape[dimension], dimension, name))
-        for side, dimension, name in sides:
-            if side % size:
-                layer, shape = _layer(name, flat[name].shape)
-                dimension -= len(flat[name].shape) - len(shape)
-                shown = " x ".join(f"{n:,}" for n in shape)
-                fitting = divisors_near(size, math.gcd(*(side for side, _, _ in sides)))
-                raise ValueError(
-                    f"axis {axis} is {size}, which does not divide the {side:,} of dimension "
-                    f"{dimension} of {layer} [{shown}]; for all parameters "
-                    f"{' or '.join(map(str, fitting))} would do"
-                )
+        wrong = [found for found in sides if found[0] % size]
+        if wrong:
+            side, dimension, name = min(wrong)
+            layer, shape = _layer(name, flat[name].shape)
+            dimension -= len(flat[name].shape) - len(shape)
+            fitting = divisors_near(size, math.gcd(*(side for side, _, _ in sides)))
+            raise ValueError(
+                f"axis {axis} is {size}, which does not divide the {side:,} of dimension "
+                f"{dimension} of {layer} [{' x '.join(map(str, shape))}]; for all parameters "
+                f"{' or '.join(map(str, fitting))} would do"
+            )
 
 
 def check_batch(config: MeshConfig, rows: int, what: str = "a batch") -> None:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What test_sharding.py runs in a process of its own, which has eight devices: prints JSON.
 
-    python tests/sharded.py
+python tests/sharded.py
 """
 
 import functools
@@ -13,9 +13,7 @@ import sys
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from pali import decoding, losses, sharding
 from pali.checkpoints import merge, pretrained
@@ -24,10 +22,10 @@ from pali.mesh_config import MeshConfig
 from pali.models.pali import PaLI
 
 CONFIG = PaLIConfig(
-    ViTConfig(32, 2, 64, 4, 8, 16, pool="map", class_token=True, class_token_visual=True),
+    ViTConfig(32, 2, 64, 4, 8, 16, class_token=True, class_token_visual=True),
     MT5Config(256, 32, 48, 4, 8, 2, 2),
 )
-MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4))
+MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2))
 ROWS, LENGTH = 16, 6
 
 
@@ -69,16 +67,22 @@ def answer(config, params, batch):
 
 
 def difference(tree, other):
-    """The largest difference, relative to the largest number of the same array."""
-    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
-    return max(float(np.abs(np.asarray(a) - b).max() / np.abs(b).max()) for a, b in pairs)
+    """The largest difference, relative to the largest number of the same array.
+
+    A bias of keys changes no attention: its gradient is rounding, and compared with that of queries.
+    """
+    ours, theirs = merge.flatten(tree), merge.flatten(other)
+    found = {}
+    for name, leaf in theirs.items():
+        scale = np.abs(theirs[name.replace("key/bias", "query/bias")]).max()
+        found[name] = float(np.abs(np.asarray(ours[name]) - leaf).max() / scale)
+    worst = max(found, key=lambda name: found[name])
+    return [worst, found[worst]]
 
 
-def held(tree):
-    """Which share of the numbers of a tree the first device holds."""
-    leaves = jax.tree.leaves(tree)
-    mine = sum(leaf.addressable_shards[0].data.size for leaf in leaves)
-    return mine / sum(leaf.size for leaf in leaves)
+def shards(tree):
+    """{path: shape of what the first device holds}"""
+    return {n: leaf.addressable_shards[0].data.shape for n, leaf in merge.flatten(tree).items()}
 
 
 def main():
@@ -86,38 +90,26 @@ def main():
     params, batch = random_params(CONFIG), random_batch(CONFIG)
     grad = jax.value_and_grad(functools.partial(loss, CONFIG))
     value, grads = jax.tree.map(np.asarray, jax.jit(grad)(params, batch))
-    ids = np.asarray(jax.jit(functools.partial(answer, CONFIG))(params, batch))
-    found = {"ids": ids.tolist()}
-    optimizer = optax.chain(optax.adamw(1e-3), optax.adafactor(1e-3, min_dim_size_to_factor=16))
+    found = {}
     for sizes in MESHES:
         mesh = sharding.make_mesh(MeshConfig(*sizes))
         placed = sharding.shardings(mesh, params)
-        mine = jax.device_put(params, placed)
-        rows = sharding.global_batch(batch, mesh)
-        state = jax.eval_shape(optimizer.init, params)
-        slots = sharding.optimizer_shardings(mesh, params, state)
+        mine, rows = jax.device_put(params, placed), sharding.global_batch(batch, mesh)
         with jax.set_mesh(mesh):
             compiled = jax.jit(grad, out_shardings=(None, placed)).lower(mine, rows).compile()
             ours, our_grads = compiled(mine, rows)
-            our_ids = jax.jit(functools.partial(answer, CONFIG))(mine, rows)
-            few = jax.tree.map(lambda array: array[:1], batch)
-            alone = jax.jit(functools.partial(answer, CONFIG))(mine, few)
-            moments = jax.jit(optimizer.init, out_shardings=slots)(mine)
-        entry = {
+        found["x".join(map(str, sizes))] = {
             "loss": abs(float(ours) - float(value)) / float(value),
             "grads": difference(our_grads, grads),
-            "ids": bool((np.asarray(our_ids) == ids).all()),
-            "ids of one row": bool((np.asarray(alone) == ids[:1]).all()),
-            "params held": held(mine),
-            "moments held": held(moments),
-            "rows held": rows["image"].addressable_shards[0].data.shape[0],
+            "params": shards(mine),
+            "rows": rows["image"].addressable_shards[0].data.shape[0],
             "temporary": compiled.memory_analysis().temp_size_in_bytes,
-            "shards": {
-                name: leaf.addressable_shards[0].data.shape
-                for name, leaf in merge.flatten(mine).items()
-            },
         }
-        found["x".join(map(str, sizes))] = entry
+    answers = jax.jit(functools.partial(answer, CONFIG))
+    alone = np.asarray(answers(params, batch))
+    with jax.set_mesh(mesh):
+        all_rows, one_row = answers(mine, rows), answers(mine, {n: a[:1] for n, a in batch.items()})
+    found["ids"] = [ids.tolist() for ids in (alone, np.asarray(all_rows), np.asarray(one_row))]
     json.dump(found, sys.stdout)
 
 
