@@ -69,7 +69,7 @@ def answer(config, params, batch):
 def difference(tree, other):
     """The largest difference, relative to the largest number of the same array.
 
-    A bias of keys changes no attention: its gradient is rounding, and compared with that of queries.
+    A bias of keys changes no attention: its gradient is rounding, compared with that of queries.
     """
     ours, theirs = merge.flatten(tree), merge.flatten(other)
     found = {}

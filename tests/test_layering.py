@@ -18,6 +18,7 @@ LAYERS = [
     [
         "config",
         "mesh_config",
+        "processes",
         "types",
         "languages",
         "prompts",

@@ -128,6 +128,10 @@ def test_largest_remainders_by_hand():
     sources = {"short": Texts((4, 4)), "middle": Texts((8, 8)), "long": Texts((16, 24))}
     mixture = [(Task(name, sources[name]), rate) for name, rate in rates.items()]
     assert [rows for _, _, rows in by_length(mixture, data, seed=0)] == [5, 3, 2]
+    data = dataclasses.replace(data, batch_size=32, rows_multiple=4)  # As a mesh of 4 wants it.
+    assert [rows for _, _, rows in by_length(mixture, data, seed=0)] == [16, 12, 4]
+    with pytest.raises(ValueError, match="batch_size 10 is no multiple of rows_multiple 4"):
+        dataclasses.replace(data, batch_size=10)
 
 
 def test_a_part_without_a_row_is_an_error_that_names_it():
