@@ -204,9 +204,11 @@ def optimizer_shardings(mesh: Mesh, params: Mapping[str, Any], opt_state: Any) -
         if owner is None or math.prod(leaf.shape) <= 1:
             return NamedSharding(mesh, PartitionSpec())
         shape, own = flat[owner].shape, axes[owner] or (None,) * len(flat[owner].shape)
+        whole = not any(own)
         for kept in itertools.combinations(range(len(shape)), len(leaf.shape)):
             if tuple(shape[i] for i in kept) == tuple(leaf.shape):
-                return NamedSharding(mesh, PartitionSpec(*(own[i] for i in kept)))
+                spec = () if whole else (own[i] for i in kept)
+                return NamedSharding(mesh, PartitionSpec(*spec))
         raise ValueError(
             f"the optimizer keeps {name} {list(leaf.shape)} of a parameter {list(shape)}: it can "
             "be divided only where it has dimensions of the parameter, in their order"
