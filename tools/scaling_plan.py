@@ -108,7 +108,12 @@ def collectives(config: PaLIConfig, mesh: MeshConfig, work: Work) -> list[Collec
     """What the chips exchange in one step, in rings: a chip sends (n - 1)/n of what it has at last.
 
     Weights are gathered in bfloat16, since they are cast before; sums over `model` and gradients
-    travel in float32, in which products accumulate.
+    travel in float32, in which products accumulate: so XLA's partitioner has it. A layer of the
+    encoder is summed over `model` twice forwards, once when it is computed again (nobody reads its
+    last sum) and twice backwards; one of the decoder three, two and three times, and its gradient
+    to the source once. That takes a compiler that adds the gradients to queries, keys and values,
+    and those to the two halves of the MLP, before it sums them: XLA's does for GPUs
+    (xla_gpu_enable_reassociation_for_converted_ar), and not for CPUs.
     """
     vit, mt5 = config.vit, config.mt5
     rows = work.batch_size // mesh.shares
@@ -121,10 +126,10 @@ def collectives(config: PaLIConfig, mesh: MeshConfig, work: Work) -> list[Collec
     matrices = trained - divided[embedding] / mesh.model
     ring = {axis: (size - 1) / size for axis, size in vars(mesh).items()}
     source = vit.num_visual_tokens + work.inputs_length
-    sums = 2 * mt5.encoder_layers * source + 3 * mt5.decoder_layers * work.targets_length
+    sums = 5 * mt5.encoder_layers * source
+    sums += mt5.decoder_layers * (8 * work.targets_length + source)
     texts = work.inputs_length + work.targets_length
     seen = 2 * vit.depth * vit.num_visual_tokens * vit.width
-    layers = 2 * mt5.encoder_layers + 3 * mt5.decoder_layers
     found = [
         Collective(
             "weights of the ViT",
@@ -175,11 +180,11 @@ def collectives(config: PaLIConfig, mesh: MeshConfig, work: Work) -> list[Collec
             False,
         ),
         Collective(
-            "sums in the language half, three times",
+            "sums in the language half",
             "all-reduce",
             "model",
-            3 * layers,
-            3 * 2 * FULL * rows * sums * mt5.width * ring["model"],
+            5 * mt5.encoder_layers + 9 * mt5.decoder_layers,
+            2 * FULL * rows * sums * mt5.width * ring["model"],
             False,
         ),
     ]

@@ -198,6 +198,13 @@ def test_batches_in_parts_are_a_function_of_seed_and_step(config, tmp_path):
     with Inputs(dataclasses.replace(config, eval_batches=1), tmp_path, {}) as again:
         assert_equal_parts(next(again.train(4)), first[4])
         assert_equal_parts(next(again.evaluate("validation")), evaluated[0])
+    with Inputs(config, tmp_path, {}, shares=((1,), 2)) as half:
+        mine = [{k: v[len(v) // 2 :] for k, v in part.items()} for part in first[4]]
+        assert_equal_parts(next(half.train(4)), mine)
+    with pytest.raises(
+        ValueError, match="a part of 6 of the 8 rows .* set data.rows_multiple to 4"
+    ):
+        Inputs(config, tmp_path, {}, shares=((1,), 4))
     assert len(evaluated) == 2
     with Inputs(dataclasses.replace(config, seed=4), tmp_path, {}) as other:
         found = next(other.train(0))[0]["decoder_target_tokens"]
