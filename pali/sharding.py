@@ -17,7 +17,7 @@ divided as the parameter is. GSPMD (arXiv 2105.04663) works out the rest, helped
 say of activations (`pali.models.layers.divide`), which hold inside `jax.set_mesh`:
 
     mesh = make_mesh(MeshConfig(fsdp=8))
-    params = jax.device_put(params, shardings(mesh, params))
+    params = distribute(params, shardings(mesh, params))
     with jax.set_mesh(mesh):
         loss, grads = jax.jit(jax.value_and_grad(loss_fn))(params, global_batch(batch, mesh))
 
@@ -215,6 +215,21 @@ def optimizer_shardings(mesh: Mesh, params: Mapping[str, Any], opt_state: Any) -
         )
 
     return jax.tree_util.tree_map_with_path(place, opt_state)
+
+
+def distribute(tree: Any, placed: Any) -> Any:
+    """Arrays that every process has whole -> the parts that its devices hold, nothing exchanged.
+
+    Args:
+      tree: pytree of NumPy arrays, the same in all processes: what a file or a seed gave.
+      placed: a sharding for each, from `shardings` or `optimizer_shardings`.
+    """
+
+    def place(leaf: Any, where: NamedSharding) -> jax.Array:
+        array = np.asarray(leaf)
+        return jax.make_array_from_callback(array.shape, where, array.__getitem__)
+
+    return jax.tree.map(place, tree, placed)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -71,11 +71,7 @@ def main():
         {n: leaf for n, leaf in pretrained.expected_params(CONFIG).items() if n != "vit"},
     )
     placed = sharding.shardings(mesh, params)
-    params = jax.tree.map(
-        lambda leaf, where: jax.make_array_from_callback(leaf.shape, where, leaf.__getitem__),
-        params,
-        placed,
-    )
+    params = sharding.distribute(params, placed)
     examples = grain.MapDataset.source(Examples())
     batches = batch_dataset(examples, lambda example: example, BATCH, shares)
     run = jax.jit(step, out_shardings=(None, placed), donate_argnums=0)

@@ -97,7 +97,7 @@ def main():
     for sizes in MESHES:
         mesh = sharding.make_mesh(MeshConfig(*sizes))
         placed = sharding.shardings(mesh, params)
-        mine, rows = jax.device_put(params, placed), sharding.global_batch(batch, mesh)
+        mine, rows = sharding.distribute(params, placed), sharding.global_batch(batch, mesh)
         with jax.set_mesh(mesh):
             compiled = jax.jit(grad, out_shardings=(None, placed)).lower(mine, rows).compile()
             ours, our_grads = compiled(mine, rows)
