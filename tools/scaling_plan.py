@@ -276,8 +276,9 @@ def _row(name: str, cells: Iterable[str]) -> str:
 def main() -> None:
     """Prints the tables."""
     config = presets.pali("pali-17b")
-    halves = [dataclasses.replace(half, dtype="bfloat16") for half in (config.vit, config.mt5)]
-    print("\n".join(tables(PaLIConfig(*halves))))
+    vit = dataclasses.replace(config.vit, dtype="bfloat16")
+    mt5 = dataclasses.replace(config.mt5, dtype="bfloat16")
+    print("\n".join(tables(PaLIConfig(vit, mt5))))
 
 
 if __name__ == "__main__":
