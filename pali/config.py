@@ -227,6 +227,9 @@ class DataConfig:
     short: tuple[tuple[int, int], ...] = ()
     """Shorter (prompt, target) lengths. Tasks whose texts fit in one of them make a part of the
     batch of their own, in proportion to their rates, and are padded to that length alone."""
+    rows_multiple: int = 1
+    """Rows of every part (see `short`) are a multiple of this, which data x fsdp of a mesh must
+    divide. It is not taken from the mesh: the batches of a run are the same on any."""
     visual_tokens: str | None = None
     """Folder of the cache of frozen visual tokens, filled before the first step when absent."""
     prefetch_threads: int = 1
@@ -245,6 +248,11 @@ class DataConfig:
                 "leave data.prompts out, or train from the tasks"
             )
         _at_least(self, 1, "batch_size", "inputs_length", "targets_length", "prefetch_threads")
+        _at_least(self, 1, "rows_multiple")
+        if self.batch_size % self.rows_multiple:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of rows_multiple {self.rows_multiple}"
+            )
         for lengths in self.short:
             inputs, targets = lengths
             if not (1 <= inputs <= self.inputs_length and 1 <= targets <= self.targets_length):

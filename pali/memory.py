@@ -8,13 +8,12 @@ that it follows the code of the model. What a layer needs while it is computed w
 XLA plans for small models; tests/test_memory.py checks the sums against XLA again, and ERROR is how
 far off they may be.
 
-What is assumed of a mesh. `data` divides the batch; `fsdp` divides the batch and every matrix;
-`model` divides heads, MLPs and the vocabulary, and with them the matrices. Norms and biases, and
-activations of the width of the model, are whole on each device of `model`. That takes constraints
-on activations: XLA, left to divide them by itself, needed twice as much of four devices of `fsdp`,
-and half as much of four of `model`, of which it divides the width too. Training updates the
-language half and the projection, in float32, beside a frozen ViT in float32; its optimizer is
-Adafactor without momentum, whose update needs no room of its own.
+What a mesh divides is said by the rules of pali/sharding.py and, of activations, by the models
+(`pali.models.layers.divide`): those of the width of the model are whole on each device of `model`.
+XLA then planned 0.97 of these sums for four devices of `fsdp`, 0.85 for four of `model`, 0.91 for
+eight of all three axes; left to divide activations by itself it took 1.97 on four of `fsdp`.
+Training updates the language half and the projection, in float32, beside a frozen ViT in float32;
+its optimizer is Adafactor without momentum, whose update needs no room of its own.
 
 Layers are taken to be scanned, as those of the presets are: a CPU does not recompute the ones of a
 loop in Python, remat or not.
@@ -26,6 +25,7 @@ what the compiler adds, fragmentation.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -36,8 +36,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from pali import sharding
 from pali.checkpoints.pretrained import expected_arrays, expected_params
 from pali.config import MT5Config, PaLIConfig, ViTConfig
+from pali.mesh_config import MeshConfig
 from pali.models.mt5 import MT5
 from pali.models.pali import PaLI
 from pali.models.vit import ViT
@@ -70,20 +72,6 @@ told from those that do not."""
 
 
 @dataclass(frozen=True)
-class Mesh:
-    """How many devices there are along each axis."""
-
-    data: int = 1
-    fsdp: int = 1
-    model: int = 1
-
-    @property
-    def devices(self) -> int:
-        """All of them."""
-        return self.data * self.fsdp * self.model
-
-
-@dataclass(frozen=True)
 class Work:
     """What is computed at once, by all devices together."""
 
@@ -113,7 +101,7 @@ class Plan:
         return sum(self.rows.values()) + self.at_work(chunks)
 
 
-def inference(config: PaLIConfig, mesh: Mesh, work: Work) -> Plan:
+def inference(config: PaLIConfig, mesh: MeshConfig, work: Work) -> Plan:
     """Greedy decoding of one batch, all weights in bfloat16.
 
     Raises:
@@ -135,7 +123,7 @@ def inference(config: PaLIConfig, mesh: Mesh, work: Work) -> Plan:
     )
 
 
-def training(config: PaLIConfig, mesh: Mesh, work: Work, *, remat: bool) -> Plan:
+def training(config: PaLIConfig, mesh: MeshConfig, work: Work, *, remat: bool) -> Plan:
     """One step beside a frozen ViT; `remat` computes the layers of the language half again.
 
     Raises:
@@ -163,7 +151,7 @@ def training(config: PaLIConfig, mesh: Mesh, work: Work, *, remat: bool) -> Plan
             "parameters, frozen": _parameter_bytes(frozen, mesh, 4),
             "parameters, trained": _parameter_bytes(trained, mesh, 4),
             "gradients": _parameter_bytes(trained, mesh, 4),
-            "Adafactor's slots": 4 * adafactor_slots(trained) // (mesh.fsdp * mesh.model),
+            "Adafactor's slots": 4 * adafactor_slots(trained, mesh),
             "gathered parameters": _gathered(config, mesh),
             "parameters in bfloat16": copies,
             "activations kept": activations,
@@ -174,17 +162,20 @@ def training(config: PaLIConfig, mesh: Mesh, work: Work, *, remat: bool) -> Plan
     )
 
 
-def adafactor_slots(flat: Mapping[str, Any]) -> int:
-    """Numbers that Adafactor without momentum keeps, as T5X defines it.
+def adafactor_slots(flat: Mapping[str, Any], mesh: MeshConfig | None = None) -> int:
+    """Numbers that Adafactor without momentum keeps on a device, as T5X defines it.
 
     Of a matrix the mean over rows and over columns, of an array of more axes over its two longest;
     of what is small in all directions but one, every number.
     """
     slots = 0
-    for leaf in flat.values():
-        *_, second, longest = 0, 0, *sorted(leaf.shape)
-        factored = second >= FACTORED_FROM
-        slots += leaf.size // second + leaf.size // longest if factored else leaf.size
+    shards = sharding.shard_shapes(mesh, flat) if mesh else {}
+    for name, leaf in flat.items():
+        shard = shards[name] if shards else leaf.shape
+        size = math.prod(shard)
+        sides = sorted(zip(leaf.shape, shard, strict=True))[-2:]
+        factored = len(sides) == 2 and sides[0][0] >= FACTORED_FROM
+        slots += sum(size // side for _, side in sides) if factored else size
     return slots
 
 
@@ -197,43 +188,21 @@ class _Kept(NamedTuple):
     """Of parameters, whatever the batch."""
 
 
-def _rows(config: PaLIConfig, mesh: Mesh, work: Work) -> int:
+def _rows(config: PaLIConfig, mesh: MeshConfig, work: Work) -> int:
     """Examples on each device."""
-    axes = {f"axis {name}": size for name, size in vars(mesh).items()}
-    for name, value in {**axes, **vars(work)}.items():
+    for name, value in {"axis data": mesh.data, **vars(work)}.items():
         if not 1 <= value < 2**31:
             raise ValueError(f"{name} is {value}; it must be at least 1, and below 2^31")
-    shares = mesh.data * mesh.fsdp
-    if work.batch_size % shares:
-        more = -(-work.batch_size // shares) * shares
-        raise ValueError(
-            f"a batch of {work.batch_size} cannot be divided among {shares} devices (data "
-            f"{mesh.data} x fsdp {mesh.fsdp}); the next larger that can is {more}"
-        )
-    vit, mt5 = config.vit, config.mt5
-    for what, number in {
-        "heads of the ViT": vit.num_heads,
-        "MLP of the ViT": vit.mlp_dim,
-        "heads of the mT5": mt5.num_heads,
-        "MLP of the mT5": mt5.mlp_dim,
-        "vocabulary": mt5.vocab_size,
-    }.items():
-        if number % mesh.model:
-            raise ValueError(
-                f"axis model is {mesh.model}, which does not divide the {what}, {number}"
-            )
-    return work.batch_size // shares
+    sharding.check(mesh, expected_params(config))
+    sharding.check_batch(mesh, work.batch_size)
+    return work.batch_size // mesh.shares
 
 
-def _parameter_bytes(flat: Mapping[str, Any], mesh: Mesh, each: int) -> int:
-    total = 0
-    for name, leaf in flat.items():
-        matrix = name.rsplit("/", 1)[-1] in ("kernel", "embedding")
-        total += each * leaf.size // (mesh.fsdp * mesh.model if matrix else 1)
-    return total
+def _parameter_bytes(flat: Mapping[str, Any], mesh: MeshConfig, each: int) -> int:
+    return each * sum(math.prod(shape) for shape in sharding.shard_shapes(mesh, flat).values())
 
 
-def _gathered(config: PaLIConfig, mesh: Mesh) -> int:
+def _gathered(config: PaLIConfig, mesh: MeshConfig) -> int:
     """What `fsdp` brings together for a while: the layer in hand and the next, or the head."""
     if mesh.fsdp == 1:
         return 0
@@ -245,7 +214,7 @@ def _gathered(config: PaLIConfig, mesh: Mesh) -> int:
     return 2 * max(2 * max(layers.values()), head) // mesh.model
 
 
-def _on_device(config: PaLIConfig, mesh: Mesh) -> PaLIConfig:
+def _on_device(config: PaLIConfig, mesh: MeshConfig) -> PaLIConfig:
     """The part of the language half that one device along `model` computes, without `remat`."""
     mt5 = replace(
         config.mt5,
@@ -316,7 +285,7 @@ def _decoder_of(config: MT5Config, source_length: int, targets_length: int) -> _
     return _kept(decode, (expected_params(replace(config, remat=False)), encoded), others)
 
 
-def _vit(config: PaLIConfig, mesh: Mesh) -> _Kept:
+def _vit(config: PaLIConfig, mesh: MeshConfig) -> _Kept:
     """From picture to visual tokens, if the ViT were trained."""
     return _vit_of(replace(config.vit, remat=False), mesh.model)
 

@@ -15,11 +15,22 @@ ROOT = Path(__file__).parents[1]
 
 # A room may import what stands in its own row or above, and nothing below.
 LAYERS = [
-    ["config", "types", "languages", "prompts", "boxes", "metrics", "tokenizer", "image"],
+    [
+        "config",
+        "mesh_config",
+        "processes",
+        "types",
+        "languages",
+        "prompts",
+        "boxes",
+        "metrics",
+        "tokenizer",
+        "image",
+    ],
     ["asking", "drawing", "sheet"],
     ["models", "compilation_cache"],
     ["losses", "decoding"],
-    ["optim", "checkpoints", "generation", "ranking", "attention", "attention_page"],
+    ["optim", "checkpoints", "sharding", "generation", "ranking", "attention", "attention_page"],
     ["looking", "memory"],
     ["data", "tasks"],
     ["objectives"],

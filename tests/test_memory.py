@@ -12,7 +12,8 @@ import pytest
 from pali import decoding, losses, memory
 from pali.checkpoints.pretrained import expected_arrays
 from pali.config import MT5Config, PaLIConfig, ViTConfig
-from pali.memory import Mesh, Work
+from pali.memory import Work
+from pali.mesh_config import MeshConfig
 from pali.models import presets
 from pali.models.pali import PaLI, init_params
 
@@ -37,7 +38,7 @@ LOGITS = dataclasses.replace(
 """Logits do."""
 
 WORK = Work(batch_size=16, inputs_length=16, targets_length=32)
-ONE = Mesh()
+ONE = MeshConfig(data=1)
 
 
 def inputs(config, work):
@@ -157,7 +158,7 @@ def test_layers_are_factored_apart_whether_scanned_or_not():
 def test_fsdp_divides_matrices_and_batch():
     whole = memory.training(LAYERS, ONE, WORK, remat=True)
     part = memory.training(
-        LAYERS, Mesh(fsdp=4), dataclasses.replace(WORK, batch_size=64), remat=True
+        LAYERS, MeshConfig(1, fsdp=4), dataclasses.replace(WORK, batch_size=64), remat=True
     )
     assert part.rows["activations kept"] == whole.rows["activations kept"]
     assert part.logits == whole.logits
@@ -170,20 +171,20 @@ def test_fsdp_divides_matrices_and_batch():
 def test_data_divides_the_batch_alone():
     whole = memory.training(LAYERS, ONE, WORK, remat=False)
     double = dataclasses.replace(WORK, batch_size=2 * WORK.batch_size)
-    assert memory.training(LAYERS, Mesh(data=2), double, remat=False) == whole
+    assert memory.training(LAYERS, MeshConfig(data=2), double, remat=False) == whole
 
 
 @pytest.mark.parametrize("remat", [False, True])
 def test_model_divides_matrices_heads_and_logits(remat):
     whole = memory.training(LAYERS, ONE, WORK, remat=remat)
-    part = memory.training(LAYERS, Mesh(model=4), WORK, remat=remat)
+    part = memory.training(LAYERS, MeshConfig(1, model=4), WORK, remat=remat)
     assert part.logits == whole.logits / 4
     kept, before = part.rows["activations kept"], whole.rows["activations kept"]
     # What has the width of the model is whole on each: with remat that is nearly all.
     assert (0.9 if remat else 0.25) * before < kept <= (1 if remat else 0.7) * before
     caches = [
         memory.inference(LAYERS, mesh, WORK).rows["decoder's cache"]
-        for mesh in (ONE, Mesh(model=4))
+        for mesh in (ONE, MeshConfig(1, model=4))
     ]
     assert caches[1] == pytest.approx(caches[0] / 4, rel=0.01)
 
@@ -202,7 +203,7 @@ def test_remat_and_chunks_save_what_they_should():
 
 def test_the_largest_is_planned_without_being_built():
     config = presets.pali("pali-vit-22b")
-    plan = memory.training(config, Mesh(fsdp=64), Work(), remat=True)
+    plan = memory.training(config, MeshConfig(1, fsdp=64), Work(), remat=True)
     assert 64 * plan.rows["parameters, frozen"] == pytest.approx(4 * 21.75e9, rel=0.01)
     assert 64 * plan.rows["parameters, trained"] == pytest.approx(4 * 12.95e9, rel=0.01)
 
@@ -211,13 +212,21 @@ def test_the_largest_is_planned_without_being_built():
     ("mesh", "work", "message"),
     [
         (
-            Mesh(data=3),
+            MeshConfig(data=3),
             Work(batch_size=16),
             "a batch of 16 cannot be divided among 3 devices (data",
         ),
-        (Mesh(fsdp=3), Work(batch_size=16), "the next larger that can is 18"),
-        (Mesh(model=3), Work(batch_size=16), "does not divide the heads of the ViT, 4"),
-        (Mesh(model=0), Work(), "model is 0; it must be at least 1"),
+        (
+            MeshConfig(1, fsdp=3),
+            Work(batch_size=16),
+            "axis fsdp is 3, which does not divide the 64 of",
+        ),
+        (
+            MeshConfig(1, model=3),
+            Work(batch_size=16),
+            "axis model is 3, which does not divide the 4 of",
+        ),
+        (MeshConfig(), Work(), "axis data is -1; it must be at least 1"),
         (ONE, Work(targets_length=-1), "targets_length is -1"),
     ],
 )

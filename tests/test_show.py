@@ -98,7 +98,7 @@ def test_what_fits_is_said(show):
 def test_a_mesh_and_a_picture_of_another_size(show):
     few = show("--model", SMALL, "--batch", "64")
     out = show(
-        *("--model", SMALL, "--batch", "512", "--data", "4", "--fsdp", "4"),
+        *("--model", SMALL, "--batch", "512", "--mesh", "data=4,fsdp=4"),
         *("--image-size", "448", "--inputs-length", "32", "--targets-length", "16"),
     )
     assert "memory on each of 16 devices (data 4, fsdp 4): a batch of 512, " in out
@@ -116,9 +116,12 @@ def test_a_mesh_and_a_picture_of_another_size(show):
             "there is no folder 'pali-17', and there is no model 'pali-17'; di",
         ),
         (["--model", f"{SMALL}x"], "did you mean mt5-small or"),
-        (["--model", SMALL, "--batch", "10", "--data", "4"], "a batch of 10 cannot be divided"),
-        (["--model", SMALL, "--model-axis", "5"], "axis model is 5, which does not divide"),
-        (["--model", SMALL, "--fsdp", "0"], "fsdp is 0; it must be at least 1"),
+        (["--model", SMALL, "--batch", "10", "--mesh", "data=4"], "a batch of 10 cannot be divi"),
+        (["--model", SMALL, "--mesh", "model=4"], "axis model is 4, which does not divide the 6 "),
+        (["--model", SMALL, "--mesh", "fsdp=0"], "fsdp is 0; it must be at least 1"),
+        (["--model", SMALL, "--mesh", "data=-1"], "data is -1; a plan needs the number"),
+        (["--model", SMALL, "--mesh", "rows=2"], "--mesh has 'rows=2'; it is a list of axis=dev"),
+        (["--model", SMALL, "--mesh", "fsdp=2,fsdp=4"], "--mesh has 'fsdp=4'; it is a list"),
         (["--model", SMALL, "--memory", "0"], "--memory is 0; give the GiB of one device"),
         (["--model", SMALL, "--image-size", "225"], "the nearest sizes are 224 and 240"),
     ],
@@ -159,7 +162,21 @@ def test_a_terminal_of_80_columns_is_kept_to(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
-    assert main(["show", "--model", "pali-vit-22b", "--memory", "80", "--fsdp", "8"]) == 0
+    assert main(["show", "--model", "pali-vit-22b", "--memory", "80", "--mesh", "fsdp=8"]) == 0
     lines = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue()).splitlines()
     assert max(map(len, lines)) <= 80
     assert plan.footnote().split()[-1] in lines[-1]
+
+
+def test_what_a_mesh_divides(show):
+    out = show("--model", "pali-17b", "--mesh", "fsdp=8,model=4")
+    table = out[out.index("parameter  ") : out.index("memory on each of 32 devices")].splitlines()
+    assert max(map(len, table)) <= 80
+    assert len(table) < 80
+    rows = {line[2:].split()[0]: line.split()[1:] for line in table if line.startswith("  ")}
+    assert rows["token_embedder/embedding"] == ["250112x4096", "model,fsdp", "62528x512"]
+    assert rows["embedding/kernel"] == ["14x14x3x1792", "-,-,-,fsdp", "14x14x3x224"]
+    assert rows["encoder_norm/scale"] == ["1792", "whole", "1792"]  # The last of two: of the ViT.
+    layers = [line for line in table if line.startswith("vit/Transformer/encoderblock_{0..55}")]
+    assert len(layers) == 3  # The block, its attention, its MLP.
+    assert table[-1].startswith("16,733,819,136 parameters, 525,677,440 of them on each of 32 dev")

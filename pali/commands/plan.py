@@ -9,6 +9,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pali.commands import CommandError, Once, read_image_size
+from pali.commands.mesh import read_mesh, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +20,6 @@ _NUMBERS = {
     "batch": (64, "examples of one batch, over all devices"),
     "inputs_length": (64, "prompt tokens"),
     "targets_length": (64, "tokens of an answer"),
-    "data": (1, "devices that divide the batch"),
-    "fsdp": (1, "devices that divide the batch and the parameters"),
-    "model_axis": (1, "devices that divide heads, MLPs and the vocabulary"),
 }
 
 
@@ -36,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             flag, type=int, action=Once, metavar="N", help=f"{text} (default: {default})"
         )
     group.add_argument(
+        "--mesh",
+        action=Once,
+        metavar="AXIS=N,…",
+        help="devices that divide the batch (data), batch and matrices (fsdp), and heads, MLPs and "
+        "vocabulary (model), as in fsdp=8,model=4 (default: one device)",
+    )
+    group.add_argument(
         "--image-size", action=Once, metavar="N|HxW", help="pixels (default: the model's)"
     )
     group.add_argument(
@@ -45,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def asked_for(arguments: argparse.Namespace) -> bool:
     """Whether the command line says something about a plan."""
-    return any(getattr(arguments, name) is not None for name in (*_NUMBERS, "image_size", "memory"))
+    names = (*_NUMBERS, "mesh", "image_size", "memory")
+    return any(getattr(arguments, name) is not None for name in names)
 
 
 def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) -> None:
@@ -60,7 +66,7 @@ def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) ->
         name: default if getattr(arguments, name) is None else getattr(arguments, name)
         for name, (default, _) in _NUMBERS.items()
     }
-    mesh = memory.Mesh(numbers["data"], numbers["fsdp"], numbers["model_axis"])
+    mesh = read_mesh(arguments.mesh)
     work = memory.Work(*(numbers[name] for name in ("batch", "inputs_length", "targets_length")))
     if arguments.memory is not None and not arguments.memory > 0:
         raise CommandError(f"--memory is {arguments.memory:g}; give the GiB of one device")
@@ -76,6 +82,9 @@ def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) ->
         }
     except ValueError as error:
         raise CommandError(str(error)) from None
+    if arguments.mesh is not None:
+        for line in table(config, mesh):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     height, width = config.vit.image_shape
     console.print(
         f"{_devices(mesh)}: a batch of {work.batch_size}, pictures of {height} x {width} pixels, "
@@ -117,8 +126,8 @@ def footnote() -> str:
         "is trained, or Muon.) Activations "
         f"and cache are within {ERROR:.0%} of what XLA plans for small models in float32 on a "
         f"CPU, which needs up to {BFLOAT16_ON_CPU:g} times as much in bfloat16; GPUs and TPUs were "
-        "not measured. How a mesh divides them is assumed: XLA, left to divide small models by "
-        "itself, took from half to twice as much. Not counted: the batch, buffers of "
+        "not measured. On meshes of four and eight devices XLA planned between 0.85 and 0.97 "
+        "of these sums for a small model. Not counted: the batch, buffers of "
         "communication and of the compiler."
     )
 

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from pali.config import PaLIConfig, ViTConfig
 
 SUMMARY = """Sizes, languages and notes of a model; checks that its weights fit its configuration.
-Of a preset its sizes, published ones beside them, and how much memory it needs."""
+Of a preset its sizes, published ones beside them, how much memory it needs, and what a mesh of
+devices divides."""
 
 EXAMPLE = """examples:
   pali show --model runs/demo_captions/model
   pali show --model siglip-so400m/14-224+mt5-base --batch 32 --memory 24
-  pali show --model pali-17b --batch 4096 --data 8 --fsdp 64 --memory 32
+  pali show --model pali-17b --batch 4096 --mesh fsdp=64,model=4 --memory 32
 
 Presets are the PaLIs of the paper (pali-3b, pali-5b, pali-15b, pali-17b) and pali-vit-22b, ViTs
 (vit-…, siglip-…, siglip2-…, clip-…, augreg-…, hf-vit-…), language models (mt5-…, umt5-…), and any

@@ -40,19 +40,26 @@ SHORT_CUT = 0.01
 class Inputs:
     """Training and evaluation batches; use it in a `with` statement, which ends its threads."""
 
-    def __init__(self, config: Config, workdir: Path, params: Params):
+    def __init__(
+        self,
+        config: Config,
+        workdir: Path,
+        params: Params,
+        shares: pipeline.Shares = pipeline.WHOLE,
+    ):
         """Opens the mixture, and fills the cache of visual tokens when the config asks for one.
 
         Args:
           config: the experiment.
           workdir: where the cache of visual tokens goes when `data.visual_tokens` is relative.
           params: parameters, of which the cache needs those of the ViT.
+          shares: the rows of every batch that this process reads.
 
         Raises:
-          ValueError: the mixture or one of the splits to evaluate does not exist, or tokenizer,
-            freezing and data do not fit the model.
+          ValueError: the mixture or one of the splits to evaluate does not exist, tokenizer,
+            freezing and data do not fit the model, or the batch has no such shares.
         """
-        self._config = config
+        self._config, self._shares = config, shares
         prompts.worded(config.data.prompts)  # Raises what is wrong with them, before all else.
         self._stack = contextlib.ExitStack()
         self.tokenizer = Path(config.tokenizer or EMBEDDED / TOKENIZER)
@@ -147,7 +154,7 @@ class Inputs:
     def _batches(
         self, mixture: pipeline.Mixture, tokens: tuple[int, int] | None
     ) -> tuple[list[grain.MapDataset], Any]:
-        """The examples of each part (see `by_length`), and batches of all parts; random access."""
+        """This host's rows of each part (see `by_length`), and batches of these parts."""
         config, data = self._config, self._config.data
         size = config.model.vit.image_size
         if config.objective == "classify":
@@ -162,9 +169,20 @@ class Inputs:
             square = pipeline.side(size, "patch_weight")
             show = ShowPatchWords(square, config.model.vit.grid[0], str(self.tokenizer))
             examples = [part.map(show) for part in examples]
+        for _, rows, _ in parts:
+            if rows % self._shares[1]:
+                raise ValueError(
+                    f"a part of {rows} of the {data.batch_size} rows of a batch cannot be divided "
+                    f"among {self._shares[1]} shares, which are data x fsdp of the mesh: set "
+                    f"data.rows_multiple to {self._shares[1]}, and data.batch_size to a multiple"
+                )
         datasets = [
-            pipeline.batch_dataset(part, convert, rows)
+            pipeline.batch_dataset(part, convert, rows, self._shares)
             for part, (_, rows, convert) in zip(examples, parts, strict=True)
+        ]
+        examples = [
+            pipeline.own_rows(part, rows, self._shares)
+            for part, (_, rows, _) in zip(examples, parts, strict=True)
         ]
         length = min(len(dataset) for dataset in datasets)  # Endless, but not equally.
         batches = grain.experimental.ZipMapDataset([d.slice(slice(length)) for d in datasets])
@@ -192,7 +210,8 @@ def by_length(
             lengths = next(fits, lengths)
         parts.setdefault(lengths, []).append((task, rate))
     weights = [sum(rate for _, rate in part) for part in parts.values()]
-    rows = _share(data.batch_size, weights)
+    step = data.rows_multiple
+    rows = [count * step for count in _share(data.batch_size // step, weights)]
     if 0 in rows:
         lengths = list(parts)[rows.index(0)]
         raise ValueError(

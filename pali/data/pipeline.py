@@ -9,8 +9,9 @@ Everything is a `grain.MapDataset`, a function of the index:
 
 `batches[k]` is therefore a pure function of (seed, k): it does not depend on how many hosts,
 threads or worker processes there are, nor on where a run was interrupted, and reading it costs the
-same for every k. The host with rank r of n reads rows `r*B/n … (r+1)*B/n` of the global batch, and
-the n slices one after the other are the batch that a single host would have read.
+same for every k. A global batch of B rows has n equal shares, rows `i*B/n … (i+1)*B/n`; a host
+reads those that its devices compute with (`pali.sharding.process_shares`), and the n shares one
+after the other are the batch that a single host would have read.
 
 A task is shuffled by a seed drawn from its own name, so adding a task to a mixture does not change
 the order of the others. What else is drawn at random is drawn from `example["draw"]`, a text that
@@ -40,6 +41,12 @@ Example = dict[str, Any]
 Function = Callable[[Example], Example]
 """A per-example function. What it draws at random, it draws by example["draw"], so that the same
 record is the same example wherever and whenever it is read."""
+
+Shares = tuple[tuple[int, ...], int]
+"""Which of how many equal parts of every batch a host reads, in ascending order."""
+
+WHOLE: Shares = ((0,), 1)
+"""All of it: there is one host."""
 
 MAX_RECORDS = 2**32 - 1
 """What Grain's shuffle, a permutation of 32-bit numbers, can address."""
@@ -211,12 +218,7 @@ def mixture_dataset(mixture: Mixture, seed: int) -> grain.MapDataset:
 
 
 def batch_dataset(
-    examples: grain.MapDataset,
-    convert: Function,
-    batch_size: int,
-    *,
-    host: int = 0,
-    num_hosts: int = 1,
+    examples: grain.MapDataset, convert: Function, batch_size: int, shares: Shares = WHOLE
 ) -> grain.MapDataset:
     """This host's rows of the global batches: `dataset[k]` is the batch of step k.
 
@@ -224,22 +226,36 @@ def batch_dataset(
       examples: task features, endless (`mixture_dataset`).
       convert: task features -> arrays of fixed shapes (pali/data/converter.py).
       batch_size: rows of the global batch.
-      host: rank of this host.
-      num_hosts: hosts that share the global batch.
+      shares: which of them this host reads.
 
     Returns:
-      Dicts of arrays `[batch_size / num_hosts, …]`.
+      Dicts of arrays `[rows of this host, …]`, its shares one after the other.
 
     Raises:
-      ValueError: `num_hosts` does not divide `batch_size`, or `host` is not one of them.
+      ValueError: the shares do not divide `batch_size`, or there are no such shares.
     """
-    if batch_size % num_hosts:
-        raise ValueError(f"batch_size {batch_size} cannot be shared evenly by {num_hosts} hosts")
-    if not 0 <= host < num_hosts:
-        raise ValueError(f"host {host} is not one of {num_hosts} hosts (0 to {num_hosts - 1})")
-    rows = HostRows(len(examples), batch_size, host, num_hosts)
-    mine = grain.MapDataset.select_from_datasets([examples], rows)
-    return mine.map(convert).batch(batch_size // num_hosts, drop_remainder=True)
+    mine, count = shares
+    rows = own_rows(examples, batch_size, shares)
+    return rows.map(convert).batch(batch_size // count * len(mine), drop_remainder=True)
+
+
+def own_rows(examples: grain.MapDataset, batch_size: int, shares: Shares) -> grain.MapDataset:
+    """Of a global stream of examples those that this host reads, batch by batch.
+
+    Raises:
+      ValueError: as for `batch_dataset`.
+    """
+    mine, count = shares
+    if batch_size % count:
+        more = -(-batch_size // count) * count
+        raise ValueError(
+            f"a batch of {batch_size} cannot be divided into {count} equal shares; the next larger "
+            f"that can has {more} rows"
+        )
+    if not mine or list(mine) != sorted({*mine} & {*range(count)}):
+        raise ValueError(f"{mine} are no shares of {count}: give numbers from 0 to {count - 1}")
+    rows = HostRows(len(examples), batch_size, mine, count)
+    return grain.MapDataset.select_from_datasets([examples], rows)
 
 
 def iterate(
@@ -273,18 +289,21 @@ class HostRows(grain.transforms.DatasetSelectionMap):
 
     length: int
     batch_size: int
-    host: int
-    num_hosts: int
+    shares: tuple[int, ...]
+    """Those of this host, of …"""
+    count: int
+    """… so many."""
 
     def __len__(self) -> int:
         """Examples of this host, in whole batches."""
-        return self.length // self.batch_size * (self.batch_size // self.num_hosts)
+        return self.length // self.batch_size * (self.batch_size // self.count) * len(self.shares)
 
     def __getitem__(self, index: int) -> tuple[int, int]:
         """(dataset 0, index in the global stream)."""
-        rows = self.batch_size // self.num_hosts
-        step, row = divmod(index, rows)
-        return 0, step * self.batch_size + self.host * rows + row
+        rows = self.batch_size // self.count
+        step, row = divmod(index, rows * len(self.shares))
+        share, row = divmod(row, rows)
+        return 0, step * self.batch_size + self.shares[share] * rows + row
 
 
 def _replace(mixture: Mixture, change: Callable[[Function], Function]) -> list[tuple[Task, float]]:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the ViT and the mT5 share: matrix products in low precision, and the loop over layers."""
+"""What the ViT and the mT5 share: matrix products in low precision, the loop over layers, and where
+activations lie when there are several devices."""
 
 from __future__ import annotations
 
@@ -13,7 +14,31 @@ from typing import Any, Literal, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
+
+BATCH = ("data", "fsdp")
+"""The axes of a mesh that divide a batch between them (pali/sharding.py)."""
+
+
+def divide(x: Array, *axes: str | tuple[str, ...] | None) -> Array:
+    """`x`, along whose dimensions the given axes of the mesh run; without a mesh, `x` as it is.
+
+    The mesh is that of the enclosing `jax.set_mesh`. Without these words XLA divides activations as
+    it likes: along the width, as the matrices are, which made it need twice the memory. An axis
+    that does not divide its dimension (the only row of a batch, a word of a mesh of your own) is
+    left out, and the dimension is whole on every device.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return x
+    spec = []
+    for side, names in zip(x.shape, axes, strict=True):
+        names = (names,) if isinstance(names, str) else names or ()
+        known = tuple(name for name in names if name in mesh.shape)
+        spec.append(known if side % math.prod(mesh.shape[name] for name in known) == 0 else None)
+    return lax.with_sharding_constraint(x, PartitionSpec(*spec))
 
 
 def contract(equation: str, x: Array, y: Array, dtype: Any) -> Array:

@@ -30,13 +30,25 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from pali.config import MT5Config
-from pali.models.layers import Dense, RMSNorm, block_stack, contract, gelu, project
+from pali.models.layers import (
+    BATCH,
+    Dense,
+    RMSNorm,
+    block_stack,
+    contract,
+    divide,
+    gelu,
+    project,
+)
 from pali.models.relative_bias import RelativeBias
 
 MASKED = -1e9
 """Logit of a hidden key. Finite, so that a row with nothing to see is uniform instead of NaN."""
 
 Cache = dict[str, Array]
+
+WHOLE_WIDTH = (BATCH, None, None)
+"""How a mesh divides [b s D]: along the batch alone."""
 
 _fan_in_normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 _fan_in_truncated = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
@@ -68,7 +80,12 @@ class MT5(nn.Module):
 
     def embed(self, tokens: Int[Array, "*b s"]) -> Float[Array, "*b s D"]:
         """Rows of the embedding table, in `config.dtype`."""
-        return self.token_embedder(tokens).astype(self.config.dtype)
+        rows = self.token_embedder(tokens).astype(self.config.dtype)
+        between = (None,) * (tokens.ndim - 1)
+        # The table lies in parts along the width: looked up there, and then exchanged for whole
+        # rows of a part of the batch. Gathering the table instead would cost its size.
+        rows = divide(rows, "data", *between, "fsdp")
+        return divide(rows, BATCH, *between, None)
 
     def encode(
         self, embedded: Float[Array, "b s D"], mask: Bool[Array, "b s"], deterministic: bool = True
@@ -116,9 +133,12 @@ class MT5(nn.Module):
         """
         cfg = self.config
         batch, heads = (cfg.decoder_layers, encoded.shape[0]), (cfg.num_heads, cfg.head_dim)
+        by_head = (None, BATCH, "model", None, None)
+        key = jnp.zeros((*batch, *heads, max_length), cfg.dtype)
+        value = jnp.zeros((*batch, heads[0], max_length, heads[1]), cfg.dtype)
         return {
-            "self_key": jnp.zeros((*batch, *heads, max_length), cfg.dtype),
-            "self_value": jnp.zeros((*batch, heads[0], max_length, heads[1]), cfg.dtype),
+            "self_key": divide(key, *by_head),
+            "self_value": divide(value, *by_head),
             "cross_mask": encoder_mask[None],
             **self.decoder.cross_cache(encoded),
         }
@@ -239,9 +259,9 @@ class EncoderBlock(nn.Module):
         drop = dropout(cfg, self.deterministic)
         attention = Attention(cfg, self.deterministic, name="attention")
         y = RMSNorm(dtype=cfg.dtype, name="pre_attention_layer_norm")(x)
-        x = x + drop(attention(y, attention.keys_and_values(y), mask, bias))
+        x = divide(x + drop(attention(y, attention.keys_and_values(y), mask, bias)), *WHOLE_WIDTH)
         y = RMSNorm(dtype=cfg.dtype, name="pre_mlp_layer_norm")(x)
-        return x + drop(MLP(cfg, self.deterministic, name="mlp")(y)), None
+        return divide(x + drop(MLP(cfg, self.deterministic, name="mlp")(y)), *WHOLE_WIDTH), None
 
 
 class DecoderBlock(nn.Module):
@@ -278,7 +298,7 @@ class DecoderBlock(nn.Module):
             bias = self.relpos_bias(positions, positions)
         y = self.pre_self_attention_layer_norm(x)
         seen = self.self_attention.keys_and_values(y)
-        x = x + self.dropout(self.self_attention(y, seen, mask, bias))
+        x = divide(x + self.dropout(self.self_attention(y, seen, mask, bias)), *WHOLE_WIDTH)
         source = self.encoder_decoder_attention.keys_and_values(encoded)
         return self._after_self_attention(x, source, cross_mask), None
 
@@ -312,8 +332,8 @@ class DecoderBlock(nn.Module):
         # The hypotheses of one example are so many queries to its one set of keys and values.
         y = y.reshape(source[0].shape[0], -1, self.config.width)
         y = self.encoder_decoder_attention(y, source, mask)
-        x = x + self.dropout(y.reshape(x.shape))
-        return x + self.dropout(self.mlp(self.pre_mlp_layer_norm(x)))
+        x = divide(x + self.dropout(y.reshape(x.shape)), *WHOLE_WIDTH)
+        return divide(x + self.dropout(self.mlp(self.pre_mlp_layer_norm(x))), *WHOLE_WIDTH)
 
 
 class Attention(nn.Module):
@@ -361,7 +381,8 @@ class Attention(nn.Module):
         return self.out(y.reshape(*x.shape[:2], -1))
 
     def _split(self, x: Float[Array, "b s J"]) -> Float[Array, "b s N H"]:
-        return x.reshape(*x.shape[:2], self.config.num_heads, self.config.head_dim)
+        x = x.reshape(*x.shape[:2], self.config.num_heads, self.config.head_dim)
+        return divide(x, BATCH, None, "model", None)
 
 
 class MLP(nn.Module):
@@ -377,7 +398,7 @@ class MLP(nn.Module):
         init = _fan_in_truncated
         plain: Any = {"use_bias": False, "dtype": cfg.dtype, "kernel_init": init}
         gate = gelu(Dense((cfg.mlp_dim,), name="wi_0", **plain)(x))
-        x = gate * Dense((cfg.mlp_dim,), name="wi_1", **plain)(x)
+        x = divide(gate * Dense((cfg.mlp_dim,), name="wi_1", **plain)(x), BATCH, None, "model")
         return Dense((cfg.width,), name="wo", **plain)(dropout(cfg, self.deterministic)(x))
 
 
@@ -391,7 +412,8 @@ class Head(nn.Module):
         """Logits in float32."""
         shape = (self.config.width, self.config.vocab_size)
         kernel = self.param("kernel", _fan_in_truncated, shape)
-        return project(x, kernel, self.config.dtype)
+        logits = project(x, kernel, self.config.dtype)
+        return divide(logits, BATCH, *(None,) * (logits.ndim - 2), "model")
 
 
 def cross_attention(config: MT5Config, intermediates: Any) -> Float[Array, "L b N t s"]:

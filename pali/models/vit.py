@@ -25,7 +25,17 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from pali.config import Norm, PixelConfig, ViTConfig
-from pali.models.layers import Dense, LayerNorm, RMSNorm, block_stack, contract, gelu, project
+from pali.models.layers import (
+    BATCH,
+    Dense,
+    LayerNorm,
+    RMSNorm,
+    block_stack,
+    contract,
+    divide,
+    gelu,
+    project,
+)
 
 
 class Seen(NamedTuple):
@@ -71,7 +81,7 @@ class ViT(nn.Module):
         if cfg.class_token:
             cls = self.param("cls", nn.initializers.zeros_init(), (1, 1, cfg.width))
             x = jnp.concatenate([jnp.tile(cls.astype(x.dtype), (x.shape[0], 1, 1)), x], axis=1)
-        x = nn.Dropout(cfg.dropout)(x, deterministic)
+        x = nn.Dropout(cfg.dropout)(divide(x, BATCH, None, None), deterministic)
         x, normed = Transformer(cfg, name="Transformer")(x, deterministic)
 
         pooled = classes = None
@@ -175,10 +185,10 @@ class Block(nn.Module):
         mlp = MLP(cfg, name="MlpBlock_0")
         y = make_norm(cfg, cfg.norm, "LayerNorm_0")(x)
         if cfg.parallel:
-            return x + dropout(attention(y, y) + mlp(y)), None
-        x = x + dropout(attention(y, y))
+            return divide(x + dropout(attention(y, y) + mlp(y)), BATCH, None, None), None
+        x = divide(x + dropout(attention(y, y)), BATCH, None, None)
         y = make_norm(cfg, cfg.norm, "LayerNorm_1")(x)
-        return x + dropout(mlp(y)), None
+        return divide(x + dropout(mlp(y)), BATCH, None, None), None
 
 
 class Attention(nn.Module):
@@ -196,9 +206,10 @@ class Attention(nn.Module):
         init = nn.initializers.xavier_uniform()
         heads = (cfg.num_heads, cfg.head_dim)
         plain: Any = {"dtype": cfg.dtype, "kernel_init": init, "use_bias": cfg.qkv_bias}
-        query = Dense(heads, name="query", **plain)(queries)
-        key = Dense(heads, name="key", **plain)(keys)
-        value = Dense(heads, name="value", **plain)(keys)
+        by_head = (BATCH, None, "model", None)
+        query = divide(Dense(heads, name="query", **plain)(queries), *by_head)
+        key = divide(Dense(heads, name="key", **plain)(keys), *by_head)
+        value = divide(Dense(heads, name="value", **plain)(keys), *by_head)
         if cfg.qk_norm:
             query = make_norm(cfg, cfg.qk_norm, "query_ln")(query)
             key = make_norm(cfg, cfg.qk_norm, "key_ln")(key)
@@ -223,7 +234,7 @@ class MLP(nn.Module):
         x = Dense(
             (cfg.mlp_dim,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_0"
         )(x)
-        x = gelu(x, cfg.gelu)
+        x = gelu(divide(x, BATCH, None, "model"), cfg.gelu)
         return Dense(
             (cfg.width,), dtype=cfg.dtype, kernel_init=init, bias_init=bias, name="Dense_1"
         )(x)

@@ -128,6 +128,10 @@ def test_largest_remainders_by_hand():
     sources = {"short": Texts((4, 4)), "middle": Texts((8, 8)), "long": Texts((16, 24))}
     mixture = [(Task(name, sources[name]), rate) for name, rate in rates.items()]
     assert [rows for _, _, rows in by_length(mixture, data, seed=0)] == [5, 3, 2]
+    data = dataclasses.replace(data, batch_size=32, rows_multiple=4)  # As a mesh of 4 wants it.
+    assert [rows for _, _, rows in by_length(mixture, data, seed=0)] == [16, 12, 4]
+    with pytest.raises(ValueError, match="batch_size 10 is no multiple of rows_multiple 4"):
+        dataclasses.replace(data, batch_size=10)
 
 
 def test_a_part_without_a_row_is_an_error_that_names_it():
@@ -194,6 +198,13 @@ def test_batches_in_parts_are_a_function_of_seed_and_step(config, tmp_path):
     with Inputs(dataclasses.replace(config, eval_batches=1), tmp_path, {}) as again:
         assert_equal_parts(next(again.train(4)), first[4])
         assert_equal_parts(next(again.evaluate("validation")), evaluated[0])
+    with Inputs(config, tmp_path, {}, shares=((1,), 2)) as half:
+        mine = [{k: v[len(v) // 2 :] for k, v in part.items()} for part in first[4]]
+        assert_equal_parts(next(half.train(4)), mine)
+    with pytest.raises(
+        ValueError, match="a part of 6 of the 8 rows .* set data.rows_multiple to 4"
+    ):
+        Inputs(config, tmp_path, {}, shares=((1,), 4))
     assert len(evaluated) == 2
     with Inputs(dataclasses.replace(config, seed=4), tmp_path, {}) as other:
         found = next(other.train(0))[0]["decoder_target_tokens"]

@@ -61,15 +61,15 @@ def mixture(**lengths_and_rates):
     ]
 
 
-def batches(seed=0, host=0, num_hosts=1):
+def batches(seed=0, shares=((0,), 1)):
     examples = mixture_dataset(mixture(a=(50, 3.0), b=(20, 1.0)), seed)
-    return batch_dataset(examples, keep_number, BATCH, host=host, num_hosts=num_hosts)
+    return batch_dataset(examples, keep_number, BATCH, shares)
 
 
 @pytest.mark.parametrize("num_hosts", [2, 3, 4, 12])
 @pytest.mark.parametrize("step", [0, 1, 123_456])
 def test_slices_of_the_hosts_make_up_the_batch_of_one_host(num_hosts, step):
-    slices = [batches(host=h, num_hosts=num_hosts)[step]["number"] for h in range(num_hosts)]
+    slices = [batches(shares=((h,), num_hosts))[step]["number"] for h in range(num_hosts)]
     assert all(len(part) == BATCH / num_hosts for part in slices)
     np.testing.assert_array_equal(np.concatenate(slices), batches()[step]["number"])
 
@@ -165,11 +165,19 @@ def test_bad_mixtures_are_refused(bad, message):
         mixture_dataset(bad, 0)
 
 
-def test_bad_hosts_are_refused():
-    with pytest.raises(ValueError, match="12 cannot be shared evenly by 5 hosts"):
-        batches(num_hosts=5)
-    with pytest.raises(ValueError, match="host 4 is not one of 4"):
-        batches(host=4, num_hosts=4)
+def test_a_host_reads_any_shares_one_after_the_other():
+    alone, mine = batches()[3]["number"], batches(shares=((0, 3), 4))[3]["number"]
+    assert mine.tolist() == [*alone[:3], *alone[9:]]
+
+
+def test_bad_shares_are_refused():
+    with pytest.raises(
+        ValueError, match="12 cannot be divided into 5 equal shares; .* has 15 rows"
+    ):
+        batches(shares=((0,), 5))
+    for mine in ((4,), (), (1, 0), (1, 1)):
+        with pytest.raises(ValueError, match="are no shares of 4: give numbers from 0 to 3"):
+            batches(shares=(mine, 4))
 
 
 def test_the_largest_source_is_shuffled_through_its_whole_range():
