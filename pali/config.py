@@ -263,24 +263,39 @@ class DataConfig:
 class OptimConfig:
     """The update rule, its schedule, and what it leaves alone."""
 
-    name: Literal["adamw", "muon"] = "adamw"
+    name: Literal["adamw", "muon", "adafactor"] = "adamw"
+    """"adafactor" is T5X's, in which PaLI and mT5 were trained (pali/adafactor.py): its rates are
+    shares of a parameter's own size, so 1e-2 where AdamW has 1e-3."""
     learning_rate: float = 1e-3
     """Peak, reached after `warmup_steps`."""
     warmup_steps: int = 500
-    schedule: Literal["cosine", "rsqrt", "linear"] = "cosine"
-    """After the warm-up: cosine or linear to zero at the last step, or inverse square root."""
+    schedule: Literal["cosine", "rsqrt", "linear", "constant"] = "cosine"
+    """After the warm-up: cosine or linear to zero at the last step, inverse square root of the
+    step (T5X's `constant * linear_warmup * rsqrt_normalized_decay`), or the peak to the end."""
     b1: float = 0.9
+    """Of AdamW, and of what Muon leaves to it; so is b2."""
     b2: float = 0.98
     weight_decay: float = 0.0
-    """Decoupled, on matrices only; of Muon, on those between hidden layers."""
-    clip_norm: float = 1.0
+    """Decoupled, on matrices only; of Muon, on those between hidden layers; not of Adafactor."""
+    clip_norm: float | None = 1.0
+    """Largest norm of the whole gradient. None clips nothing, as T5X does with Adafactor."""
     freeze: tuple[str, ...] = ()
     """Regular expressions over parameter paths (`vit/.*`): no gradients and no optimizer slots."""
 
     def __post_init__(self):
         _at_least(self, 0, "warmup_steps")
-        _between(self, 0, math.inf, "learning_rate", "weight_decay", "clip_norm")
+        _between(self, 0, math.inf, "learning_rate", "weight_decay")
         _between(self, 0, 1, "b1", "b2")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise ValueError(
+                f"clip_norm is {self.clip_norm}; it must be finite and above 0, or None, which "
+                "clips nothing"
+            )
+        if self.name == "adafactor" and self.weight_decay:
+            raise ValueError(
+                f"weight_decay is {self.weight_decay}; Adafactor as T5X trains with it has none: "
+                'set it to 0, or name to "adamw"'
+            )
 
 
 @dataclass(frozen=True)

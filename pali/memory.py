@@ -33,6 +33,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from pali import adafactor
+from pali.checkpoints import merge
 from pali.checkpoints.pretrained import expected_arrays, expected_params
 from pali.config import PaLIConfig
 from pali.models.mt5 import MT5
@@ -56,9 +58,6 @@ BFLOAT16_ON_CPU = 2
 
 CHUNKS = 16
 """Parts in which a loss in chunks computes the logits."""
-
-FACTORED_FROM = 128
-"""T5X factors second moments where the second largest side of a matrix has at least this."""
 
 _BATCH = 10_007
 """Batch of the traces, which allocate nothing: a prime, so that arrays that grow with the batch are
@@ -171,17 +170,9 @@ def training(config: PaLIConfig, mesh: Mesh, work: Work, *, remat: bool) -> Plan
 
 
 def adafactor_slots(flat: Mapping[str, Any]) -> int:
-    """Numbers that Adafactor without momentum keeps, as T5X defines it.
-
-    Of a matrix the mean over rows and over columns, of an array of more axes over its two longest;
-    of what is small in all directions but one, every number.
-    """
-    slots = 0
-    for leaf in flat.values():
-        *_, second, longest = 0, 0, *sorted(leaf.shape)
-        factored = second >= FACTORED_FROM
-        slots += leaf.size // second + leaf.size // longest if factored else leaf.size
-    return slots
+    """Numbers that Adafactor keeps for the parameters of these names (pali/adafactor.py)."""
+    slots = jax.eval_shape(adafactor.init, merge.unflatten(flat))["slots"]
+    return sum(leaf.size for leaf in jax.tree.leaves(slots))
 
 
 class _Kept(NamedTuple):

@@ -29,7 +29,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array
 
 from pali import objectives, optim
@@ -141,7 +140,7 @@ class Interrupted(Exception):
 
 def train_step(
     objective: Objective,
-    update: optax.GradientTransformation,
+    update: optim.Update,
     config: Config,
     state: dict[str, Any],
     frozen: Params,
@@ -155,8 +154,7 @@ def train_step(
         return objectives.minimised(config, sums), sums
 
     grads, sums = jax.grad(mean_loss, has_aux=True)(state["params"])
-    updates, opt_state = update.update(grads, state["opt_state"], state["params"])
-    params = optax.apply_updates(state["params"], updates)
+    params, opt_state = update.apply(grads, state["opt_state"], state["params"])
     return {"step": state["step"] + 1, "params": params, "opt_state": opt_state}, sums
 
 

@@ -19,7 +19,7 @@ LAYERS = [
     ["asking", "drawing", "sheet"],
     ["models", "compilation_cache"],
     ["losses", "decoding"],
-    ["optim", "checkpoints", "generation", "ranking", "attention", "attention_page"],
+    ["optim", "adafactor", "checkpoints", "generation", "ranking", "attention", "attention_page"],
     ["looking", "memory"],
     ["data", "tasks"],
     ["objectives"],
