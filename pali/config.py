@@ -309,6 +309,12 @@ class Config:
     """"generate": cross-entropy of the target text. "classify": the ViT alone, on its own heads."""
     steps: int = 1000
     seed: int = 0
+    accumulate: int = 1
+    """Micro-batches in which a batch is computed, one after the other: the same update to rounding,
+    in less memory."""
+    loss_chunks: int = 8
+    """Parts in which the logits over the vocabulary are computed, each let go before the next; of
+    fewer where a part would be small (pali/vocabulary_loss.py)."""
     weigh: Literal["tokens", "targets"] = "tokens"
     """What counts alike in "generate": every token, or every target, however long it is."""
     label_smoothing: float = 0.0
@@ -338,7 +344,18 @@ class Config:
 
     def __post_init__(self):
         _at_least(self, 1, "steps", "log_every", "eval_every", "eval_batches")
-        _at_least(self, 1, "checkpoint_every", "keep_checkpoints")
+        _at_least(self, 1, "checkpoint_every", "keep_checkpoints", "accumulate", "loss_chunks")
+        if self.data.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate {self.accumulate} does not divide data.batch_size "
+                f"{self.data.batch_size}"
+            )
+        for name in ("contrast_weight", "patch_weight"):
+            if getattr(self, name) and self.accumulate > 1:
+                raise ValueError(
+                    f"{name} compares each picture with the words of the whole batch, so parts of "
+                    "it do not add up: set accumulate to 1"
+                )
         _between(self, 0, 2**32, "seed")
         _between(self, 0, 1, "label_smoothing")
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")

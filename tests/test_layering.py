@@ -18,11 +18,12 @@ LAYERS = [
     ["config", "types", "languages", "prompts", "boxes", "metrics", "tokenizer", "image"],
     ["asking", "drawing", "sheet"],
     ["models", "compilation_cache"],
-    ["losses", "decoding"],
+    ["losses", "vocabulary_loss", "decoding"],
     ["optim", "adafactor", "checkpoints", "generation", "ranking", "attention", "attention_page"],
     ["looking", "memory"],
     ["data", "tasks"],
     ["objectives"],
+    ["gradients"],
     ["train", "evaluate", "predict", "report", "summary"],
     ["cli", "commands", "__init__", "__main__"],
 ]
