@@ -67,7 +67,8 @@ def assert_equal(found, wanted):
         jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True
     ):
         size = np.abs(theirs).max()
-        assert np.abs(ours - theirs).max() <= 2e-6 * size, path
+        # The bias of keys has no gradient: a softmax does not see it. What is there is rounding.
+        assert np.abs(ours - theirs).max() <= 2e-6 * size + 1e-7, path
         assert size > 0, path
 
 
