@@ -33,9 +33,9 @@ def get_config() -> Config:
         weigh="targets",
         languages=tuple(resolve_many("demo")),
         notes=(
-            "Names 343 things and 238 flags and tells background colours, learned from emoji art and "
-            "rendered text; was taught to read, count and find things as well, and does so badly. "
-            "For trying pali out, not for photographs."
+            "Names 343 things and 238 flags and tells background colours, learned from emoji art "
+            "and rendered text; was taught to read, count and find things as well, and does so "
+            "badly. For trying pali out, not for photographs."
         ),
         steps=6000,
         eval_splits=("validation", "unseen_art", "held_out_pairs", "unseen_strings"),

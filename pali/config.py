@@ -271,24 +271,39 @@ class DataConfig:
 class OptimConfig:
     """The update rule, its schedule, and what it leaves alone."""
 
-    name: Literal["adamw", "muon"] = "adamw"
+    name: Literal["adamw", "muon", "adafactor"] = "adamw"
+    """"adafactor" is T5X's, in which PaLI and mT5 were trained (pali/adafactor.py): its rates are
+    shares of a parameter's own size, so 1e-2 where AdamW has 1e-3."""
     learning_rate: float = 1e-3
     """Peak, reached after `warmup_steps`."""
     warmup_steps: int = 500
-    schedule: Literal["cosine", "rsqrt", "linear"] = "cosine"
-    """After the warm-up: cosine or linear to zero at the last step, or inverse square root."""
+    schedule: Literal["cosine", "rsqrt", "linear", "constant"] = "cosine"
+    """After the warm-up: cosine or linear to zero at the last step, inverse square root of the
+    step (T5X's `constant * linear_warmup * rsqrt_normalized_decay`), or the peak to the end."""
     b1: float = 0.9
+    """Of AdamW, and of what Muon leaves to it; so is b2."""
     b2: float = 0.98
     weight_decay: float = 0.0
-    """Decoupled, on matrices only; of Muon, on those between hidden layers."""
-    clip_norm: float = 1.0
+    """Decoupled, on matrices only; of Muon, on those between hidden layers; not of Adafactor."""
+    clip_norm: float | None = 1.0
+    """Largest norm of the whole gradient. None clips nothing, as T5X does with Adafactor."""
     freeze: tuple[str, ...] = ()
     """Regular expressions over parameter paths (`vit/.*`): no gradients and no optimizer slots."""
 
     def __post_init__(self):
         _at_least(self, 0, "warmup_steps")
-        _between(self, 0, math.inf, "learning_rate", "weight_decay", "clip_norm")
+        _between(self, 0, math.inf, "learning_rate", "weight_decay")
         _between(self, 0, 1, "b1", "b2")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise ValueError(
+                f"clip_norm is {self.clip_norm}; it must be finite and above 0, or None, which "
+                "clips nothing"
+            )
+        if self.name == "adafactor" and self.weight_decay:
+            raise ValueError(
+                f"weight_decay is {self.weight_decay}; Adafactor as T5X trains with it has none: "
+                'set it to 0, or name to "adamw"'
+            )
 
 
 @dataclass(frozen=True)
@@ -302,6 +317,12 @@ class Config:
     """"generate": cross-entropy of the target text. "classify": the ViT alone, on its own heads."""
     steps: int = 1000
     seed: int = 0
+    accumulate: int = 1
+    """Micro-batches in which a batch is computed, one after the other: the same update to rounding,
+    in less memory."""
+    loss_chunks: int = 8
+    """Parts in which the logits over the vocabulary are computed, each let go before the next; of
+    fewer where a part would be small (pali/vocabulary_loss.py)."""
     weigh: Literal["tokens", "targets"] = "tokens"
     """What counts alike in "generate": every token, or every target, however long it is."""
     label_smoothing: float = 0.0
@@ -331,7 +352,18 @@ class Config:
 
     def __post_init__(self):
         _at_least(self, 1, "steps", "log_every", "eval_every", "eval_batches")
-        _at_least(self, 1, "checkpoint_every", "keep_checkpoints")
+        _at_least(self, 1, "checkpoint_every", "keep_checkpoints", "accumulate", "loss_chunks")
+        if self.data.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate {self.accumulate} does not divide data.batch_size "
+                f"{self.data.batch_size}"
+            )
+        for name in ("contrast_weight", "patch_weight"):
+            if getattr(self, name) and self.accumulate > 1:
+                raise ValueError(
+                    f"{name} compares each picture with the words of the whole batch, so parts of "
+                    "it do not add up: set accumulate to 1"
+                )
         _between(self, 0, 2**32, "seed")
         _between(self, 0, 1, "label_smoothing")
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")

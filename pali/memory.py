@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pali import sharding
+from pali import adafactor, sharding
 from pali.checkpoints.pretrained import expected_arrays, expected_params
 from pali.config import MT5Config, PaLIConfig, ViTConfig
 from pali.mesh_config import MeshConfig
@@ -62,9 +62,6 @@ BFLOAT16_ON_CPU = 2
 
 CHUNKS = 16
 """Parts in which a loss in chunks computes the logits."""
-
-FACTORED_FROM = 128
-"""T5X factors second moments where the second largest side of a matrix has at least this."""
 
 _BATCH = 10_007
 """Batch of the traces, which allocate nothing: a prime, so that arrays that grow with the batch are
@@ -163,20 +160,15 @@ def training(config: PaLIConfig, mesh: MeshConfig, work: Work, *, remat: bool) -
 
 
 def adafactor_slots(flat: Mapping[str, Any], mesh: MeshConfig | None = None) -> int:
-    """Numbers that Adafactor without momentum keeps on a device, as T5X defines it.
-
-    Of a matrix the mean over rows and over columns, of an array of more axes over its two longest;
-    of what is small in all directions but one, every number.
-    """
-    slots = 0
-    shards = sharding.shard_shapes(mesh, flat) if mesh else {}
+    """Numbers that Adafactor keeps on a device for parameters of these names."""
+    shards = sharding.shard_shapes(mesh or MeshConfig(1), flat)
+    total = 0
     for name, leaf in flat.items():
-        shard = shards[name] if shards else leaf.shape
+        kind, shard = adafactor.sides(name, leaf.shape), shards[name]
         size = math.prod(shard)
-        sides = sorted(zip(leaf.shape, shard, strict=True))[-2:]
-        factored = len(sides) == 2 and sides[0][0] >= FACTORED_FROM
-        slots += sum(size // side for _, side in sides) if factored else size
-    return slots
+        factored = (math.prod(shard[i] for i in side) for side in (kind.columns, kind.rows))
+        total += sum(size // side for side in factored) if kind.factored else size
+    return total
 
 
 class _Kept(NamedTuple):

@@ -26,9 +26,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from pali import losses
+from pali import losses, vocabulary_loss
 from pali.config import Config
 from pali.models.layers import project
 from pali.models.pali import PaLI
@@ -51,6 +51,20 @@ def minimised(config: Config, sums: Sums) -> Array:
     if config.patch_weight:
         loss += config.patch_weight * sums["patch_loss"] / jnp.maximum(sums["patch_count"], 1)
     return loss
+
+
+def counts(config: Config, parts: Sequence[Batch]) -> Sums:
+    """What the sums of a batch will be divided by, known before anything is computed from it.
+
+    Only of objectives whose loss is a sum over rows: see `Config.accumulate`.
+    """
+    found: Sums = {}
+    if config.objective == "generate":
+        found["count"] = sum((_weights(config, part).sum() for part in parts), jnp.zeros(()))
+    if config.objective == "classify" or config.class_weight:
+        known = _known(config, jnp.concatenate([part["label"] for part in parts])).sum()
+        found["count" if config.objective == "classify" else "class_count"] = known
+    return found
 
 
 def auxiliary_params(config: Config) -> Params:
@@ -118,31 +132,46 @@ def generate(config: Config) -> Objective:
                 total |= _patches(params, seen, words)
         for number, part in enumerate(parts):
             key = None if dropout is None else jax.random.fold_in(dropout, number)
-            logits = _apply(model, _only_model(params), key, part)
-            for name, value in _tokens(config, logits, part).items():
+            states = _apply(model, _only_model(params), key, part, "decoder_states")
+            for name, value in _tokens(config, params, states, part).items():
                 total[name] = total.get(name, 0) + value
         return total
 
     return sums
 
 
-def _tokens(config: Config, logits: Float[Array, "b t V"], batch: Batch) -> Sums:
-    targets, real = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
-    weights = real
-    if config.weigh == "targets":
-        weights = real / jnp.maximum(real.sum(-1, keepdims=True), 1)
-    loss = losses.cross_entropy(
-        logits, targets, label_smoothing=config.label_smoothing, z_loss=config.z_loss
+def _tokens(config: Config, params: Params, states: Float[Array, "b t D"], batch: Batch) -> Sums:
+    weights = _weights(config, batch)
+    found = vocabulary_loss.vocabulary_loss(
+        states,
+        params["mt5"]["decoder"]["logits_dense"]["kernel"],
+        batch["decoder_target_tokens"],
+        weights,
+        dtype=config.model.mt5.dtype,
+        chunks=config.loss_chunks,
+        label_smoothing=config.label_smoothing,
+        z_loss=config.z_loss,
     )
-    likeliest = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0] >= logits.max(-1)
-    right = likeliest | (real == 0)  # An argmax would take a CPU twenty times as long.
+    right = found.right | (batch["decoder_loss_weights"] == 0)
     return {
-        "loss": (loss * weights).sum(),
+        "loss": found.loss,
         "correct": (right * weights).sum(),
         "count": weights.sum(),
         "exact": right.all(-1).sum(),
-        "examples": jnp.asarray(targets.shape[0]),
+        "examples": jnp.asarray(len(weights)),
     }
+
+
+def _weights(config: Config, batch: Batch) -> Float[Array, "b t"]:
+    real = batch["decoder_loss_weights"]
+    if config.weigh == "targets":
+        return real / jnp.maximum(real.sum(-1, keepdims=True), 1)
+    return real
+
+
+def _known(config: Config, labels: Int[Array, " b"]) -> Bool[Array, " b"]:
+    """Which rows are of a class that the ViT's head knows."""
+    return (labels >= 0) & (labels < config.model.vit.num_classes)
 
 
 def _classes(config: Config, seen: Seen, labels: Array) -> Sums:
@@ -150,7 +179,7 @@ def _classes(config: Config, seen: Seen, labels: Array) -> Sums:
         raise ValueError(
             'the ViT has no classes to learn: its config needs pool="map", num_classes'
         )
-    known = (labels >= 0) & (labels < seen.classes.shape[-1])
+    known = _known(config, labels)
     loss = losses.cross_entropy(
         seen.classes,
         jnp.where(known, labels, 0),
@@ -223,6 +252,9 @@ def _only_model(params: Params) -> Params:
     return {name: part for name, part in params.items() if name != AUXILIARY}
 
 
-def _apply(model: Any, params: Params, dropout: Array | None, inputs: Any) -> Any:
+def _apply(
+    model: Any, params: Params, dropout: Array | None, inputs: Any, method: str = "__call__"
+) -> Any:
     rngs = {} if dropout is None else {"dropout": dropout}
-    return model.apply({"params": params}, inputs, deterministic=dropout is None, rngs=rngs)
+    given = {"deterministic": dropout is None, "rngs": rngs, "method": method}
+    return model.apply({"params": params}, inputs, **given)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""The update rule: OptimConfig -> an optax transformation, and the split into trained and frozen.
+"""The update rule: OptimConfig -> `Update`, and the split into trained and frozen parameters.
 
 Parameters are told apart by their paths with separate layers (`mt5/encoder/layers_3/…`), whatever
 form they have in memory. What is frozen never enters the gradient or the optimizer, so it costs no
@@ -10,12 +10,14 @@ memory there and cannot change.
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from pali import adafactor
 from pali.checkpoints import merge
 from pali.config import OptimConfig
 from pali.types import Params
@@ -77,35 +79,63 @@ def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
         # Continuous at the end of the warm-up: peak * sqrt(warmup / step).
         # t < 0 is asked for as well, during the warm-up, and then not used.
         "rsqrt": lambda t: peak * jnp.sqrt(max(warmup, 1) / (jnp.maximum(t, 0) + max(warmup, 1))),
+        "constant": optax.constant_schedule(peak),
     }
     return optax.join_schedules(
         [optax.linear_schedule(0.0, peak, max(warmup, 1)), decays[config.schedule]], [warmup]
     )
 
 
-def optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """The configured update for a tree of trained parameters; weight decay on matrices only.
+class Update(NamedTuple):
+    """An update rule: two functions, both for a compiled step that donates state and parameters."""
 
-    Of Muon only on those that it orthogonalises itself, not on embeddings and heads.
-    """
+    init: Callable[[Params], Any]
+    """Trained parameters -> state of the optimizer."""
+    apply: Callable[[Params, Any, Params], tuple[Params, Any]]
+    """(gradients, state, parameters) -> (parameters, state)."""
+
+
+def optimizer(config: OptimConfig, steps: int) -> Update:
+    """The configured update for a tree of trained parameters."""
     rate = schedule(config, steps)
+    clip = optax.identity()
+    if config.clip_norm is not None:
+        clip = optax.clip_by_global_norm(config.clip_norm)
+    if config.name != "adafactor":
+        return _from_optax(optax.chain(clip, _optax_rule(config, rate)))
+
+    def apply(grads: Params, state: adafactor.State, params: Params) -> tuple[Params, Any]:
+        clipped = cast("Params", clip.update(grads, clip.init(params))[0])
+        return adafactor.apply(clipped, state, params, jnp.asarray(rate(state["step"])))
+
+    return Update(adafactor.init, apply)
+
+
+def _from_optax(rule: optax.GradientTransformation) -> Update:
+    def apply(grads: Params, state: Any, params: Params) -> tuple[Params, Any]:
+        updates, state = rule.update(grads, state, params)
+        return cast("Params", optax.apply_updates(params, updates)), state
+
+    return Update(rule.init, apply)
+
+
+def _optax_rule(config: OptimConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    """AdamW or Muon; weight decay on matrices only, of Muon on those it orthogonalises itself."""
     if config.name == "adamw":
-        update = optax.adamw(
+        return optax.adamw(
             rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=_is_matrix
         )
-    else:
-        update = contrib.muon(
-            rate,
-            adam_b1=config.b1,
-            adam_b2=config.b2,
-            weight_decay=config.weight_decay,
-            # What it leaves to Adam does not decay: there is no mask that would spare the norms.
-            muon_weight_dimension_numbers=cast("Any", _hidden_matrices),
-            # Updates of the size that AdamW's have, so that one learning rate serves both halves
-            # (Liu et al. 2025, "Muon is scalable for LLM training", arXiv 2502.16982).
-            consistent_rms=0.2,
-        )
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), update)
+    return contrib.muon(
+        rate,
+        adam_b1=config.b1,
+        adam_b2=config.b2,
+        weight_decay=config.weight_decay,
+        # What it leaves to Adam does not decay: there is no mask that would spare the norms.
+        muon_weight_dimension_numbers=cast("Any", _hidden_matrices),
+        # Updates of the size that AdamW's have, so that one learning rate serves both halves
+        # (Liu et al. 2025, "Muon is scalable for LLM training", arXiv 2502.16982).
+        consistent_rms=0.2,
+    )
 
 
 def _is_matrix(params: Params) -> Params:

@@ -29,8 +29,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array
 
 from pali import objectives, optim
 from pali.checkpoints import components, initial, merge, pretrained
@@ -38,6 +36,7 @@ from pali.checkpoints.store import FOLDER, CheckpointStore
 from pali.checkpoints.weights import Tensor
 from pali.config import Config, from_json, to_json
 from pali.data import inputs
+from pali.gradients import gradients
 from pali.languages import resolve_many
 from pali.objectives import Objective, Sums
 from pali.types import AUXILIARY, Batch, Params
@@ -141,7 +140,7 @@ class Interrupted(Exception):
 
 def train_step(
     objective: Objective,
-    update: optax.GradientTransformation,
+    update: optim.Update,
     config: Config,
     state: dict[str, Any],
     frozen: Params,
@@ -149,14 +148,8 @@ def train_step(
 ) -> tuple[dict[str, Any], Sums]:
     """One update of the trained parameters; gradients exist for those alone."""
     dropout = jax.random.fold_in(jax.random.key(config.seed), state["step"])
-
-    def mean_loss(trained: Params) -> tuple[Array, Sums]:
-        sums = objective(optim.join(trained, frozen), parts, dropout)
-        return objectives.minimised(config, sums), sums
-
-    grads, sums = jax.grad(mean_loss, has_aux=True)(state["params"])
-    updates, opt_state = update.update(grads, state["opt_state"], state["params"])
-    params = optax.apply_updates(state["params"], updates)
+    grads, sums = gradients(objective, config, state["params"], frozen, parts, dropout)
+    params, opt_state = update.apply(grads, state["opt_state"], state["params"])
     return {"step": state["step"] + 1, "params": params, "opt_state": opt_state}, sums
 
 

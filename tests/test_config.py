@@ -112,6 +112,13 @@ def test_an_impossible_vit_is_refused(change, message):
         (lambda: demo(class_weight=math.inf), "class_weight is inf; it must be finite"),
         (lambda: OptimConfig(learning_rate=math.nan), "learning_rate is nan; it must be finite"),
         (lambda: OptimConfig(b2=1.0), "b2 is 1.0; it must be at least 0 and below 1"),
+        (
+            lambda: OptimConfig(clip_norm=0.0),
+            "clip_norm is 0.0; it must be finite and above 0",
+        ),
+        (lambda: OptimConfig("adafactor", weight_decay=0.1), "weight_decay is 0.1; Adafactor"),
+        (lambda: demo(accumulate=7), "accumulate 7 does not divide data.batch_size"),
+        (lambda: demo(accumulate=2, contrast_weight=0.1), "contrast_weight compares each picture"),
         (lambda: demo(steps=0), "steps is 0; it must be at least 1"),
         (lambda: demo(log_every=0), "log_every is 0; it must be at least 1"),
         (lambda: demo(keep_checkpoints=0), "keep_checkpoints is 0"),

@@ -132,22 +132,6 @@ def test_inference_is_what_xla_plans(dtype):
     assert plan.rows["parameters"] == 2 * sum(leaf.size for leaf in jax.tree.leaves(shapes(config)))
 
 
-@pytest.mark.parametrize(
-    ("shape", "slots"),
-    [
-        ((4096, 10240), 4096 + 10240),
-        ((128, 129), 128 + 129),
-        ((127, 4096), 127 * 4096),  # too narrow to be factored
-        ((64, 32), 64 * 32),
-        ((4096,), 4096),
-        ((12, 1024, 256), 12 * (1024 + 256)),  # the two longest; the third is many matrices
-        ((1024, 16, 128), 16 * (1024 + 128)),
-    ],
-)
-def test_adafactor_factors_as_t5x_does(shape, slots):
-    assert memory.adafactor_slots({"kernel": jax.ShapeDtypeStruct(shape, "float32")}) == slots
-
-
 def test_layers_are_factored_apart_whether_scanned_or_not():
     scanned = presets.pali("siglip-b/16-224+mt5-small")
     apart = dataclasses.replace(scanned, mt5=dataclasses.replace(scanned.mt5, scan=False))

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import torch
 
@@ -27,7 +26,13 @@ def params():
 def gradients(params, seed=0):
     leaves, structure = jax.tree.flatten(params)
     rng = np.random.default_rng(seed)
-    return structure.unflatten([rng.normal(size=x.shape).astype(np.float32) for x in leaves])
+    return structure.unflatten([jnp.asarray(rng.normal(size=x.shape), "f4") for x in leaves])
+
+
+def change(update, grads, params):
+    """What the first step adds to the parameters."""
+    after, _ = update.apply(grads, update.init(params), params)
+    return jax.tree.map(lambda new, old: new - old, after, params)
 
 
 def test_partition_and_join_are_inverse(params):
@@ -51,7 +56,7 @@ def test_a_pattern_for_some_layers_of_a_stack_is_an_error(params):
     assert set(frozen["mt5"]["encoder"]) == {"layers_0"}
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "muon", "adafactor"])
 def test_frozen_parameters_have_no_optimizer_slots(params, name):
     trained, _ = optim.partition(params, ("vit/.*",))
     state = optim.optimizer(OptimConfig(name=name), 10).init(trained)
@@ -63,19 +68,19 @@ def test_frozen_parameters_have_no_optimizer_slots(params, name):
     }
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "muon", "adafactor"])
 def test_stacked_layers_are_updated_as_layers_apart(params, name):
-    config = OptimConfig(name=name, warmup_steps=0, weight_decay=0.1)
+    decay = 0.0 if name == "adafactor" else 0.1
+    config = OptimConfig(name=name, warmup_steps=0, weight_decay=decay)
 
     def after_three_steps(params):
         update = optim.optimizer(config, 10)
-        state, update_fn = update.init(params), jax.jit(update.update)
+        state, update_fn = update.init(params), jax.jit(update.apply)
         for step in range(3):
             grads = gradients(merge.stack_layers(params), step)
             if "layers_0" in params["mt5"]["encoder"]:
                 grads = merge.unstack_layers(grads)
-            updates, state = update_fn(grads, state, params)
-            params = optax.apply_updates(params, updates)
+            params, state = update_fn(grads, state, params)
         return params
 
     stacked = after_three_steps(merge.stack_layers(params))
@@ -95,12 +100,11 @@ def test_adamw_is_that_of_torch(params):
     adamw = torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.1)
     for step in range(steps):
         grads = gradients(tree, step)
-        updates, state = update.update(grads, state, tree)
-        tree = optax.apply_updates(tree, updates)
         for group in adamw.param_groups:
             group["lr"] = float(optim.schedule(config, steps)(step))
-        theirs.grad = torch.tensor(grads["kernel"])
+        theirs.grad = torch.tensor(np.asarray(grads["kernel"]))
         adamw.step()
+        tree, state = update.apply(grads, state, tree)
     np.testing.assert_allclose(tree["kernel"], theirs.detach().numpy(), atol=1e-5)
 
 
@@ -108,8 +112,7 @@ def test_weight_decay_spares_norms_and_biases(params):
     config = OptimConfig("adamw", 0.1, warmup_steps=0, weight_decay=1.0)
     update = optim.optimizer(config, 10)
     zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = update.update(zeros, update.init(params), params)
-    for name, leaf in merge.flatten(updates).items():
+    for name, leaf in merge.flatten(change(update, zeros, params)).items():
         decayed = not name.endswith(("scale", "bias", "probe"))
         assert bool(jnp.any(leaf != 0)) == decayed, name
 
@@ -117,8 +120,8 @@ def test_weight_decay_spares_norms_and_biases(params):
 def test_muon_orthogonalises_every_hidden_matrix_and_nothing_else(params):
     config = OptimConfig("muon", 1.0, warmup_steps=0, clip_norm=1e9)
     update = optim.optimizer(config, 10)
-    updates, _ = update.update(gradients(params), update.init(params), params)
-    flat = merge.flatten(merge.unstack_layers(updates))
+    changes = change(update, gradients(params), params)
+    flat = merge.flatten(merge.unstack_layers(changes))
     hidden = {
         "vit/Transformer/encoderblock_1/MultiHeadDotProductAttention_0/query/kernel": (16, 16),
         "vit/Transformer/encoderblock_0/MultiHeadDotProductAttention_0/out/kernel": (16, 16),
@@ -146,7 +149,7 @@ def test_single_numbers_are_adams_and_do_not_decay(name, decay):
     config = OptimConfig(name, 0.01, warmup_steps=0, b1=0.9, clip_norm=1e9, weight_decay=decay)
     update = optim.optimizer(config, 10)
     grads = {"auxiliary": {"temperature": jnp.asarray(3.0), "bias": jnp.asarray(-0.2)}}
-    step, _ = update.update(grads, update.init(params), params)
+    step = change(update, grads, params)
     # Adam's first step is the rate in the gradient's direction; beside Muon it looks ahead.
     size = 0.01 * (1 if name == "adamw" else 1 + 0.9 * 0.1 / (1 - 0.9**2))
     np.testing.assert_allclose(step["auxiliary"]["temperature"], -size, rtol=1e-4)
@@ -158,15 +161,46 @@ def test_schedules_warm_up_to_the_peak_and_decay():
         name: optim.schedule(
             dataclasses.replace(OptimConfig(), schedule=name, warmup_steps=10), 110
         )
-        for name in ("cosine", "linear", "rsqrt")
+        for name in ("cosine", "linear", "rsqrt", "constant")
     }
     for schedule in at.values():
         np.testing.assert_allclose([schedule(0), schedule(5), schedule(10)], [0, 5e-4, 1e-3])
     np.testing.assert_allclose([at["cosine"](60), at["cosine"](110)], [5e-4, 0], atol=1e-9)
     np.testing.assert_allclose([at["linear"](60), at["linear"](110)], [5e-4, 0], atol=1e-9)
     np.testing.assert_allclose(at["rsqrt"](40), 5e-4)  # sqrt(10 / 40) of the peak
+    np.testing.assert_allclose([at["constant"](60), at["constant"](110)], 1e-3)
+
+
+def test_the_rates_of_pali_are_those_of_t5x():
+    """constant * linear_warmup * rsqrt_decay: base · min(1, t / warmup) / sqrt(max(t, warmup))."""
+    warmup, base = 1000, 1e-2 * 1000**0.5
+    config = OptimConfig("adafactor", 1e-2, warmup, "rsqrt", clip_norm=None)
+    rate = optim.schedule(config, 382_000)
+    for step in (0, 1, 500, 999, 1000, 1001, 4000, 381_999):
+        theirs = base * min(1, step / warmup) / max(step, warmup) ** 0.5
+        # The warm-up is a difference from the peak, so its rounding is that of the peak.
+        np.testing.assert_allclose(rate(step), theirs, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+def test_clipping_is_by_the_norm_of_the_whole_gradient_or_not_at_all(params, name):
+    kept, params = {}, params["projection"]
+    grads = gradients(params)
+    norm = float(np.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(grads))))
+    halved = jax.tree.map(lambda leaf: leaf / 2, grads)
+    for clip, tree in ((None, grads), (norm / 2, grads), (None, halved), (2 * norm, grads)):
+        update = optim.optimizer(OptimConfig(name, 0.1, 0, "constant", clip_norm=clip), 10)
+        # The first step does not show the size of a gradient; what is kept of it does.
+        _, kept[clip, tree is halved] = update.apply(tree, update.init(params), params)
+    chex_close(kept[norm / 2, False], kept[None, True])
+    chex_close(kept[2 * norm, False], kept[None, False])
 
 
 def chex_equal(left, right):
     assert jax.tree.structure(left) == jax.tree.structure(right)
     jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def chex_close(left, right):
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7), left, right)

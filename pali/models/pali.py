@@ -43,13 +43,18 @@ class PaLI(nn.Module):
 
     def __call__(self, batch: Batch, deterministic: bool = True) -> Float[Array, "b t V"]:
         """Teacher-forced logits in float32, from pixels or from visual tokens made before."""
+        return self.mt5.logits(self.decoder_states(batch, deterministic))
+
+    def decoder_states(self, batch: Batch, deterministic: bool = True) -> Float[Array, "b t D"]:
+        """What the output head reads, for a loss that never holds all logits at once."""
         tokens = batch.get("visual_tokens")
         if tokens is None:
             tokens = self.look(batch["image"], deterministic)
         encoded, mask = self.encode(
             tokens, batch["image_mask"], batch["encoder_input_tokens"], deterministic
         )
-        return self.decode(encoded, mask, batch["decoder_input_tokens"], deterministic)
+        inputs = batch["decoder_input_tokens"]
+        return self.mt5.decoder_states(encoded, mask, inputs, deterministic)
 
     def look(self, image: Array, deterministic: bool = True) -> Float[Array, "b p d_vit"]:
         """The picture as visual tokens; the same for every prompt and language, so made once."""

@@ -53,7 +53,7 @@ DEMO = PaLIConfig(
     vit=replace(DEMO_CAPTIONS.vit, depth=6),
     mt5=replace(DEMO_CAPTIONS.mt5, encoder_layers=2),
 )
-"""The embedded model, of every task of the demo corpus; goes on from it: configs/demo_vit.py and on."""
+"""The embedded model, for every task of the demo corpus: configs/demo_vit.py and what follows."""
 
 PALIS = {
     "pali-3b": "vit-G/14+mt5-large",
