@@ -318,12 +318,24 @@ class Config:
     eval_every: int = 1000
     eval_splits: tuple[str, ...] = ("validation",)
     eval_batches: int = 16
+    eval_tasks: tuple[str, ...] = ()
+    """Tasks whose pictures the model answers about every `eval_every` steps, as in `pali evaluate`;
+    the answers and their scores are kept."""
+    eval_limit: int = 20
+    """Examples of each of their splits and languages."""
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    keep_best: str | None = None
+    """Name of a score ("validation/loss", "demo_captions/validation/exact_match"): its best
+    checkpoint is kept as well, of those saved at a step with an evaluation, and exported to
+    `best_model`."""
+    max_unusable_steps: int = 0
+    """Steps whose loss or gradient may be no number. They update nothing; one more ends the run."""
 
     def __post_init__(self):
         _at_least(self, 1, "steps", "log_every", "eval_every", "eval_batches")
-        _at_least(self, 1, "checkpoint_every", "keep_checkpoints")
+        _at_least(self, 1, "checkpoint_every", "keep_checkpoints", "eval_limit")
+        _at_least(self, 0, "max_unusable_steps")
         _between(self, 0, 2**32, "seed")
         _between(self, 0, 1, "label_smoothing")
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
