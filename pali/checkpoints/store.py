@@ -93,17 +93,20 @@ class CheckpointStore:
         """Returns the store itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Waits for the last save."""
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Waits for the last save, whose errors matter less than one that is there already."""
+        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+            self.close()
 
     def close(self) -> None:
         """Waits for the last save and lets go of the folder."""
-        self._manager.close()
+        with self._writing():
+            self._manager.close()
 
     def wait(self) -> None:
         """Returns when everything handed to `save` is on disk."""
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def steps(self) -> list[int]:
         """Steps of the whole checkpoints, oldest first."""
@@ -117,7 +120,7 @@ class CheckpointStore:
         """Step of the checkpoint with the best score, or the newest where none has that score."""
         scored, name = {}, self._best or ""
         for step in self.steps():
-            scores = self._manager.metrics(step) or {}
+            scores = self.metadata(step).get("scores", {})
             if name in scores:
                 scored[step] = _goodness(name)(scores)
         return max(scored, key=lambda step: (scored[step], step), default=self.latest_step())
@@ -148,6 +151,7 @@ class CheckpointStore:
 
         Raises:
           ValueError: a later step is there already: another run uses this workdir.
+          OSError: this one, or the one before, cannot be written.
         """
         latest = self.latest_step()
         if step == latest:
@@ -157,15 +161,17 @@ class CheckpointStore:
                 f"{self.folder} already holds step {latest}, later than {step}. Give each run a "
                 "workdir of its own, or delete the later checkpoints."
             )
-        note = {**metadata, "format_version": FORMAT_VERSION}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(note)
-            ),
-            metrics=dict(scores) if scores else None,
-            force=True,
-        )
+        scores = dict(scores or {})
+        note = {**metadata, "scores": scores, "format_version": FORMAT_VERSION}
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(note)
+                ),
+                metrics=scores or None,
+                force=True,
+            )
 
     def metadata(self, step: int | None = None) -> dict[str, Any]:
         """The note of one checkpoint (the newest unless `step` is given).
@@ -271,6 +277,18 @@ class CheckpointStore:
             item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item)
         )
         return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Orbax meets a full disk with any exception there is, and in a later call."""
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(str(error).split())[-200:]
+            raise OSError(
+                f"a checkpoint cannot be saved in {self.folder}: {reason}. Those before are whole: "
+                "make room or mend the permissions, and the same command goes on from the newest"
+            ) from error
 
     @contextlib.contextmanager
     def _damage(self, step: int) -> Iterator[None]:

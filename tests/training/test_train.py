@@ -21,82 +21,18 @@ from pali import train
 from pali.checkpoints import merge, pretrained
 from pali.checkpoints.store import CheckpointStore
 from pali.config import (
-    Config,
     DataConfig,
     InitConfig,
-    MT5Config,
     OptimConfig,
     PaLIConfig,
-    ViTConfig,
     to_json,
 )
-from pali.data.pipeline import Task
-from pali.data.preprocessors import RenderPicture, TextToText, Tokenize
-from pali.data.records import write_records
-from pali.data.sources import DemoPictures, DemoTexts
 from pali.training import logs
 from pali.training import workdir as workdirs
 
 
 def initial_params(config):
     return train.start_from(config)[0]
-
-
-TOKENIZER = str(pretrained.EMBEDDED / pretrained.TOKENIZER)
-MODEL = PaLIConfig(
-    vit=ViTConfig(16, 2, 32, 2, 12, 24, pool="map", num_classes=343, dropout=0.1, scan=False),
-    mt5=MT5Config(8192, 16, 32, 2, 8, 1, 1, dropout=0.1, scan=False),
-)
-
-
-class Some:
-    """Every n-th record of a source."""
-
-    def __init__(self, source, every):
-        self.source, self.every = source, every
-
-    def __len__(self):
-        return len(self.source) // self.every
-
-    def __getitem__(self, index):
-        return self.source[index * self.every]
-
-
-def thrice(example):
-    """A name three times, which makes it long."""
-    return example | {"name": " ".join([example["name"]] * 3)}
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
-    texts = (RenderPicture(24), TextToText(prompt="caption", answer="name"), Tokenize(TOKENIZER))
-    for split, every in (("train", 131), ("validation", 13)):
-        texts_source = Some(DemoTexts(split, ("en", "sw"), views=2), every)
-        task = Task("captions", texts_source, texts)
-        write_records([(task, 1.0)], folder / "text", split)
-        both = [(task, 3.0), (Task("thrice", texts_source, (texts[0], thrice, *texts[1:])), 1.0)]
-        write_records(both, folder / "two", split)
-    pictures = Some(DemoPictures(stop=2), 97)
-    for split in ("train", "validation"):
-        task = Task("concepts", pictures, (RenderPicture(24),))
-        write_records([(task, 1.0)], folder / "concepts", split)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def config(records):
-    return Config(
-        model=MODEL,
-        data=DataConfig("captions", records=str(records / "text"), batch_size=8),
-        optim=OptimConfig(warmup_steps=2, freeze=("vit/.*",)),
-        steps=4,
-        log_every=1,
-        eval_every=2,
-        eval_batches=1,
-        checkpoint_every=2,
-        languages=("en", "sw"),
-    )
 
 
 @pytest.fixture(scope="module")
