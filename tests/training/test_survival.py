@@ -118,6 +118,7 @@ class poisoned:
         self._patch.undo()
 
 
+@pytest.mark.filterwarnings("ignore:Error writing persistent compilation cache")
 def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path):
     train.main(dataclasses.replace(config, steps=4), tmp_path)
     before = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
