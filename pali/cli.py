@@ -139,6 +139,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
+    # Of what Orbax says while a save fails, the error that it then raises is the gist.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     # Answers are in every script; a terminal or file set to another encoding must not stop them.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

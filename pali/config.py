@@ -347,12 +347,25 @@ class Config:
     eval_every: int = 1000
     eval_splits: tuple[str, ...] = ("validation",)
     eval_batches: int = 16
+    eval_tasks: tuple[str, ...] = ()
+    """Tasks whose pictures the model answers about every `eval_every` steps, as in `pali evaluate`;
+    the answers and their scores are kept."""
+    eval_limit: int = 20
+    """Examples of each of their splits and languages."""
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    keep_best: str | None = None
+    """Name of a score ("validation/loss", "demo_captions/validation/exact_match"): its best
+    checkpoint is kept as well, of those saved at a step with an evaluation, and exported to
+    `best_model`."""
+    max_unusable_steps: int = 0
+    """Steps whose loss or gradient may be no number. They update nothing; one more ends the run."""
 
     def __post_init__(self):
         _at_least(self, 1, "steps", "log_every", "eval_every", "eval_batches")
-        _at_least(self, 1, "checkpoint_every", "keep_checkpoints", "accumulate", "loss_chunks")
+        _at_least(self, 1, "checkpoint_every", "keep_checkpoints", "eval_limit")
+        _at_least(self, 1, "accumulate", "loss_chunks")
+        _at_least(self, 0, "max_unusable_steps")
         if self.data.batch_size % self.accumulate:
             raise ValueError(
                 f"accumulate {self.accumulate} does not divide data.batch_size "

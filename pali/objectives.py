@@ -40,6 +40,11 @@ Objective = Callable[[Params, Sequence[Batch], Array | None], Sums]
 """(params, parts of a batch, dropout key or None) -> sums."""
 
 
+def of(config: Config) -> Objective:
+    """The objective that a config names."""
+    return {"classify": classify, "generate": generate}[config.objective](config)
+
+
 def minimised(config: Config, sums: Sums) -> Array:
     """The mean loss, and the means of what the config weighs beside it."""
     loss = sums["loss"] / jnp.maximum(sums["count"], 1)

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop: a Config and a workdir -> a trained model, in one file, top to bottom.
 
-    workdir/config.json       what was run
-    workdir/log.jsonl         one line for each report: step, loss, accuracy, learning rate, speed
-    workdir/checkpoints/      parameters and optimizer state (Orbax); the newest is gone on from
-    workdir/model/            the finished model, for `pali.load` and `pali caption --model`
+    workdir/config.json         what was run
+    workdir/metrics.jsonl       one line for each report: step, loss, accuracy, rate, speed
+    workdir/tensorboard/        the same as summaries
+    workdir/first_batch.html    what the model reads, to look at
+    workdir/evaluation/<step>/  answers to `eval_tasks`, and their scores
+    workdir/checkpoints/        parameters and optimizer state (Orbax); the newest is gone on from
+    workdir/model/              the finished model, for `pali.load` and `pali caption --model`
 
 Every stage runs through the same step; what it minimises is in pali/objectives.py. The batch of
 step k and its dropout depend on the seed and on k alone, so a run that was interrupted and goes on
@@ -14,40 +17,56 @@ ends where an uninterrupted one would.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
-import math
 import os
-import signal
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from pali import objectives, optim
 from pali.checkpoints import components, initial, merge, pretrained
-from pali.checkpoints.store import FOLDER, CheckpointStore
+from pali.checkpoints.store import CheckpointStore, DamagedCheckpoint
 from pali.checkpoints.weights import Tensor
-from pali.config import Config, from_json, to_json
+from pali.config import Config, to_json
 from pali.data import inputs
 from pali.gradients import gradients
 from pali.languages import resolve_many
 from pali.objectives import Objective, Sums
+from pali.tokenizer import Tokenizer
+from pali.training import first_batch, flops, logs
+from pali.training import workdir as workdirs
+from pali.training.console import say
+from pali.training.evaluating import Evaluation
+from pali.training.interruption import Interrupted, Signals
+from pali.training.trace import Trace
 from pali.types import AUXILIARY, Batch, Params
 
+State = dict[str, Any]
+"""step, params (the trained ones), opt_state, and how many steps were `unusable`."""
 
-def main(config: Config, workdir: str | os.PathLike) -> Path:
+
+def main(
+    config: Config,
+    workdir: str | os.PathLike,
+    *,
+    allow_config_change: bool = False,
+    profile: bool = False,
+) -> Path:
     """Trains, or goes on training, and exports the model.
 
     Args:
       config: the experiment.
       workdir: its folder; holding a checkpoint, the run goes on from there.
+      allow_config_change: go on although the checkpoints were made with another config.
+      profile: write a trace of some steps to `workdir/profile`, for TensorBoard or Perfetto.
 
     Returns:
       The folder to load the model from: `workdir/model`, or for the ViT alone the workdir itself,
@@ -59,65 +78,79 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
       Interrupted: SIGINT or SIGTERM arrived; the state was saved first.
     """
     workdir = Path(workdir)
-    _check_workdir(config, workdir)
+    for change in workdirs.check(config, workdir, allow_config_change=allow_config_change):
+        say(f"going on with another config: {change}")
     languages = tuple(resolve_many(config.languages)) if config.languages else ()
 
-    objectives_by_name = {"classify": objectives.classify, "generate": objectives.generate}
-    objective = objectives_by_name[config.objective](config)
+    objective = objectives.of(config)
     params, sources = start_from(config)
     trained, frozen = optim.partition(params, config.optim.freeze)
     update = optim.optimizer(config.optim, config.steps)
     rate = optim.schedule(config.optim, config.steps)
-    state = {"step": jnp.zeros((), jnp.int32), "params": trained, "opt_state": update.init(trained)}
-    _report(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
-    note = {"config": json.loads(to_json(config)), "frozen": merge.fingerprint(frozen)}
+    state = first_state(update, trained)
+    say(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
+    note = {
+        "config": json.loads(to_json(config)),
+        "frozen": merge.fingerprint(frozen),
+        "versions": workdirs.versions(),
+    }
 
     train_fn = functools.partial(train_step, objective, update, config)
     train_fn = jax.jit(train_fn, donate_argnums=0)
     eval_fn = jax.jit(lambda trained, batch: objective(optim.join(trained, frozen), batch, None))
 
-    with (
-        CheckpointStore(workdir, keep=config.keep_checkpoints) as store,
-        inputs.Inputs(_with_tokenizer(config, workdir), workdir, params) as data,
-        _Signals() as signals,
-    ):
-        if (found := store.latest_step()) is not None:
-            state, before = store.restore(state, found)
-            if before.get("frozen", note["frozen"]) != note["frozen"]:
-                raise ValueError(
-                    f"{workdir} was trained beside other frozen parameters than those in "
-                    f"{', '.join(config.init.sources) or 'init'} now. Put the old ones back, or "
-                    "give this run a --workdir of its own."
-                )
-            _report(f"going on from step {found:,} of {config.steps:,} in {workdir}")
+    with contextlib.ExitStack() as stack:
+        store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
+        stack.enter_context(store)
+        data = inputs.Inputs(_with_tokenizer(config, workdir), workdir, params)
+        stack.enter_context(data)
+        signals = stack.enter_context(Signals())
+        state = _newest(store, state, note, config)
+        start = int(state["step"])
         if config.objective == "generate":
             for name, share in data.cut_shares().items():
                 if share:
-                    _report(f"{share:.0%} of the {name} are cut: they exceed data.{name}_length")
-        (workdir / "config.json").write_text(to_json(config))
-        start = int(state["step"])
-        log = _Log(workdir / "log.jsonl", config, start)
-        for step, batch in zip(range(start + 1, config.steps + 1), data.train(start), strict=False):
-            state, sums = train_fn(state, frozen, batch)
-            log.add(sums)
-            last = step == config.steps
-            if step % config.log_every == 0 or last:
-                log.train(step, np.asarray(rate(step - 1)).item(), data.skipped())
-            if step % config.checkpoint_every == 0 or last or signals.arrived:
-                log.check()
-                store.save(step, state, note)
-            if step % config.eval_every == 0 or last:
-                for split in config.eval_splits:
-                    log.evaluation(
-                        step, split, [eval_fn(state["params"], b) for b in data.evaluate(split)]
+                    say(f"{share:.0%} of the {name} are cut: they exceed data.{name}_length")
+        tokenizer = Tokenizer(data.tokenizer)
+        evaluation = Evaluation(config, workdir, tokenizer) if config.eval_tasks else None
+        workdirs.claim(config, workdir)
+        log = stack.enter_context(logs.Logs(workdir, config, start))
+        trace = stack.enter_context(Trace(workdir, start, wanted=profile))
+        batches = zip(range(start + 1, config.steps + 1), data.train(start), strict=False)
+        try:
+            for step, batch in batches:
+                if step == start + 1:
+                    first_batch.write(workdir, batch, tokenizer)
+                    log.operations = flops.of_step(config, state["params"], frozen, batch)
+                trace.before(step)
+                state, sums = train_fn(state, frozen, batch)
+                log.add(step, sums, batch)
+                last = step == config.steps
+                scores: dict[str, float] = {}
+                if step % config.log_every == 0 or last:
+                    log.train(step, np.asarray(rate(step - 1)).item(), data.skipped())
+                if step % config.eval_every == 0 or last:
+                    for split in config.eval_splits:
+                        results = [eval_fn(state["params"], b) for b in data.evaluate(split)]
+                        scores |= log.evaluation(step, split, results)
+                    if evaluation is not None:
+                        answers = evaluation.run(step, optim.join(state["params"], frozen))
+                        scores |= log.answers(step, answers)
+                if step % config.checkpoint_every == 0 or last or signals.arrived:
+                    log.check()
+                    store.save(step, state, note, scores)
+                if signals.arrived and not last:
+                    store.wait()
+                    raise Interrupted(
+                        f"stopped after step {step:,}; the same command goes on there"
                     )
-            if signals.arrived and not last:
-                store.wait()
-                raise Interrupted(f"stopped after step {step:,}; the same command goes on there")
+        except logs.UnusableStep as error:
+            raise FloatingPointError(_unusable(error.steps, data, workdir)) from None
+        store.wait()
+        best = store.restore_params(store.best_step())[0] if config.keep_best else None
 
     if config.objective == "classify":
         return workdir
-    folder = workdir / "model"
     metadata = pretrained.Metadata(
         languages=languages,
         notes=config.notes,
@@ -126,31 +159,53 @@ def main(config: Config, workdir: str | os.PathLike) -> Path:
         prompt_length=config.data.inputs_length,
         sources=sources,
     )
-    params = optim.join(state["params"], frozen)
-    params.pop(AUXILIARY, None)
     card = pretrained.stub_card("Trained", sources) if sources else None
-    pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
-    _report(f"the model is in {folder}; try: pali caption PICTURE --model {folder}")
-    return folder
-
-
-class Interrupted(Exception):
-    """Training was asked to stop, and has saved its state."""
+    finished = {"model": state["params"]} | ({"best_model": best} if best else {})
+    for name, trained in finished.items():
+        params = optim.join(trained, frozen)
+        params.pop(AUXILIARY, None)
+        folder = workdir / name
+        pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
+        what = name.replace("_", " ")
+        say(f"the {what} is in {folder}; try: pali caption PICTURE --model {folder}")
+    return workdir / "model"
 
 
 def train_step(
     objective: Objective,
     update: optim.Update,
     config: Config,
-    state: dict[str, Any],
+    state: State,
     frozen: Params,
     parts: Sequence[Batch],
-) -> tuple[dict[str, Any], Sums]:
-    """One update of the trained parameters; gradients exist for those alone."""
+) -> tuple[State, Sums]:
+    """One update of the trained parameters; gradients exist for those alone.
+
+    A step whose loss or gradient is no number changes nothing, and is counted.
+    """
     dropout = jax.random.fold_in(jax.random.key(config.seed), state["step"])
     grads, sums = gradients(objective, config, state["params"], frozen, parts, dropout)
-    params, opt_state = update.apply(grads, state["opt_state"], state["params"])
-    return {"step": state["step"] + 1, "params": params, "opt_state": opt_state}, sums
+    norm = optax.tree.norm(grads)
+    usable = jnp.isfinite(norm) & jnp.isfinite(sums["loss"])
+
+    params, opt_state = jax.lax.cond(
+        usable,
+        lambda *state: update.apply(grads, *state),
+        lambda opt_state, params: (params, opt_state),
+        *(state["opt_state"], state["params"]),
+    )
+    unusable = state["unusable"] + ~usable
+    sums = {name: jnp.where(usable, value, 0) for name, value in sums.items()}
+    sums |= {"grad_norm": norm, "usable": usable, "unusable": unusable}
+    step = state["step"] + 1
+    return {"step": step, "params": params, "opt_state": opt_state, "unusable": unusable}, sums
+
+
+def first_state(update: optim.Update, trained: Params) -> State:
+    """The state before the first step."""
+    step, unusable = (jnp.zeros((), jnp.int32) for _ in range(2))  # each is donated by itself
+    slots = update.init(trained)
+    return {"step": step, "params": trained, "opt_state": slots, "unusable": unusable}
 
 
 def start_from(config: Config) -> tuple[Params, tuple[pretrained.Source, ...]]:
@@ -169,10 +224,10 @@ def start_from(config: Config) -> tuple[Params, tuple[pretrained.Source, ...]]:
         taken = take()
         tensors |= taken.tensors
         sources |= dict.fromkeys(taken.sources)
-        _report(f"{taken.count:,} parameters come from {source}")
+        say(f"{taken.count:,} parameters come from {source}")
         if taken.resampled:
             there, here = (f"{rows} x {columns}" for rows, columns in taken.resampled)
-            _report(
+            say(
                 f"the positions of the ViT in {source} are resampled: {there} patches there, "
                 f"{here} here"
             )
@@ -198,124 +253,43 @@ def _with_tokenizer(config: Config, workdir: Path) -> Config:
     return dataclasses.replace(config, tokenizer=str(path))
 
 
-_FREE = ("log_every", "eval_every", "eval_splits", "eval_batches", "checkpoint_every", "notes")
-"""Fields that may change while a run lasts: nothing that it computes depends on them."""
+def _newest(store: CheckpointStore, state: State, note: Mapping[str, Any], config: Config) -> State:
+    """The state to go on from: of the newest checkpoint that is whole, or the given one.
+
+    Raises:
+      ValueError: it was trained beside other frozen parameters.
+    """
+    for step in reversed(store.steps()):
+        try:
+            found, before = store.restore(state, step, since=("unusable",))
+        except DamagedCheckpoint as error:
+            say(f"{error} It was moved to {store.set_aside(step)}.")
+            continue
+        if before.get("frozen", note["frozen"]) != note["frozen"]:
+            raise ValueError(
+                f"{store.folder.parent} was trained beside other frozen parameters than those in "
+                f"{', '.join(config.init.sources) or 'init'} now. Put the old ones back, or give "
+                "this run a --workdir of its own."
+            )
+        say(f"going on from step {step:,} of {config.steps:,} in {store.folder.parent}")
+        return found
+    return state
 
 
-def _check_workdir(config: Config, workdir: Path) -> None:
-    """Refuses a folder where the checkpoints of another experiment would be gone on from."""
-    saved = workdir / FOLDER
-    if not saved.is_dir() or not any(saved.iterdir()):
-        return  # Nothing was trained here, or a start failed: whatever it wanted, it may change.
-    path = workdir / "config.json"
-    own = "Give this run a --workdir of its own, or delete that folder to start over."
-    try:  # What an earlier pali did not write has its default.
-        before = json.loads(to_json(from_json(Config, path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{workdir} holds checkpoints, but {path.name} does not say of which run: {error}. "
-            + own
-        ) from None
-    now = json.loads(to_json(config))
-    changed = sorted(k for k in {*now, *before} - {*_FREE} if before.get(k) != now.get(k))
-    if changed:
-        raise ValueError(
-            f"{workdir} holds a run of another config: it differs in {', '.join(changed)}. {own}"
-        )
-
-
-class _Log:
-    """Reports on stderr for people, log.jsonl for programs; sums stay on the device until then."""
-
-    def __init__(self, path: Path, config: Config, start: int):
-        self._path, self._config = path, config
-        self._sums: list[Sums] = []
-        self._began = self._last = time.monotonic()
-        self._start = start
-
-    def add(self, sums: Sums) -> None:
-        self._sums.append(sums)
-
-    def check(self) -> None:
-        """Raises FloatingPointError if a loss that was added since the last report is no number."""
-        for sums in self._sums:
-            if not math.isfinite(sums["loss"]):
-                raise FloatingPointError(
-                    f"the loss became {float(sums['loss'])}. The newest checkpoint is from before: "
-                    "go on from it with a lower optim.learning_rate, or look for bad values in "
-                    "the data and in the weights of init"
-                )
-
-    def train(self, step: int, learning_rate: float, skipped: dict[str, int]) -> None:
-        self.check()
-        entry = _means(self._sums)
-        now = time.monotonic()
-        speed = entry.pop("examples") / (now - self._last)
-        left = (now - self._began) / (step - self._start) * (self._config.steps - step)
-        entry |= {"learning_rate": learning_rate, "examples_per_second": round(speed, 1)}
-        entry |= {f"skipped_{reason}": count for reason, count in skipped.items()}
-        self._write(
-            {"step": step, "split": "train", **entry, "seconds": round(now - self._began, 1)}
-        )
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in entry.items())
-        _report(f"step {step:,}/{self._config.steps:,}  {numbers}  about {left / 60:.0f} min left")
-        self._sums, self._last = [], now
-
-    def evaluation(self, step: int, split: str, results: list[Sums]) -> None:
-        entry = _means(results)
-        self._write({"step": step, "split": split, **entry})
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in entry.items())
-        _report(f"step {step:,}  {split}: {numbers}")
-        self._last = time.monotonic()
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-
-def _means(batches: list[Sums]) -> dict[str, float]:
-    """Means over everything the sums of some batches count."""
-    totals = {
-        name: float(sum(np.asarray(sums[name], np.float64) for sums in batches))
-        for name in batches[0]
-    }
-    count = max(totals["count"], 1)  # A batch of pictures may be of no class at all.
-    means = {"loss": totals["loss"] / count, "accuracy": totals["correct"] / count}
-    if "exact" in totals:
-        means["exact"] = totals["exact"] / totals["examples"]
-    if totals.get("class_count"):
-        means["class_accuracy"] = totals["class_correct"] / totals["class_count"]
-    if totals.get("contrast_count"):
-        means["contrast"] = totals["contrast_loss"] / totals["contrast_count"]
-    if totals.get("patch_count"):
-        means["patches"] = totals["patch_loss"] / totals["patch_count"]
-    return means | {"examples": totals["examples"]}
-
-
-class _Signals:
-    """While it lasts, SIGINT and SIGTERM only set `arrived`, so that the step in hand ends well."""
-
-    def __enter__(self) -> _Signals:
-        self.arrived = False
-        wanted = (signal.SIGINT, signal.SIGTERM)
-        self._before = {number: signal.signal(number, self._note) for number in wanted}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, *_: object) -> None:
-        if self.arrived:  # asked twice: the person means it
-            raise KeyboardInterrupt
-        self.arrived = True
-        _report("stopping after this step, and saving; once more to stop at once")
+def _unusable(steps: Sequence[int], data: inputs.Inputs, workdir: Path) -> str:
+    """What to say of steps whose loss is no number; their examples are noted in a file."""
+    path = workdir / "unusable_batches.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for step in steps:
+            for example in data.describe(step):
+                file.write(json.dumps({"step": step, **example}, ensure_ascii=False) + "\n")
+    return (
+        f"the loss of step {steps[0]:,} or its gradient is no number; nothing was updated by it, "
+        "and the newest checkpoint is from before. Go on from it with a lower "
+        "optim.learning_rate, or look for bad values in the weights of init and in the examples "
+        f"that are listed in {path}; max_unusable_steps lets some steps like this pass"
+    )
 
 
 def _count(params: Params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def _report(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

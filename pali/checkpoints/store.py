@@ -14,8 +14,10 @@ with stacked layers can be restored into separate ones and the other way round (
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,31 @@ FOLDER = "checkpoints"
 """Name of the folder inside a workdir."""
 
 
+ASIDE = "damaged_checkpoints"
+"""Beside it: what could not be read."""
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint that is there but cannot be read."""
+
+
 class CheckpointStore:
     """Saves, finds and restores the checkpoints of one workdir; use it in a `with` statement."""
 
-    def __init__(self, workdir: str | os.PathLike, *, keep: int = 2, read_only: bool = False):
+    def __init__(
+        self,
+        workdir: str | os.PathLike,
+        *,
+        keep: int = 2,
+        best: str | None = None,
+        read_only: bool = False,
+    ):
         """Opens a workdir, which need not exist yet unless it is only read; clears ruins away.
 
         Args:
           workdir: folder of the run; checkpoints go to `<workdir>/checkpoints/<step>`.
           keep: how many of the newest checkpoints stay.
+          best: name of a score; the checkpoint that has the best one stays as well.
           read_only: never create, clean up or delete anything.
 
         Raises:
@@ -53,6 +71,7 @@ class CheckpointStore:
                 f"{os.fspath(workdir)!r} holds no training checkpoints: there is no folder "
                 f"{FOLDER!r} in it. Give the --workdir of a `pali train` run."
             )
+        self._best = best
         self._manager = ocp.CheckpointManager(
             self.folder,
             item_handlers={
@@ -60,7 +79,7 @@ class CheckpointStore:
                 "metadata": ocp.JsonCheckpointHandler(),
             },
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=ocp.checkpoint_managers.LatestN(keep),
+                preservation_policy=_preserved(keep, best),
                 create=not read_only,
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
@@ -74,17 +93,20 @@ class CheckpointStore:
         """Returns the store itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Waits for the last save."""
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Waits for the last save, whose errors matter less than one that is there already."""
+        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+            self.close()
 
     def close(self) -> None:
         """Waits for the last save and lets go of the folder."""
-        self._manager.close()
+        with self._writing():
+            self._manager.close()
 
     def wait(self) -> None:
         """Returns when everything handed to `save` is on disk."""
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def steps(self) -> list[int]:
         """Steps of the whole checkpoints, oldest first."""
@@ -94,16 +116,42 @@ class CheckpointStore:
         """Step of the newest whole checkpoint, or None."""
         return max(self.steps(), default=None)
 
-    def save(self, step: int, state: Any, metadata: Mapping[str, Any]) -> None:
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the best score, or the newest where none has that score."""
+        scored, name = {}, self._best or ""
+        for step in self.steps():
+            scores = self.metadata(step).get("scores", {})
+            if name in scores:
+                scored[step] = _goodness(name)(scores)
+        return max(scored, key=lambda step: (scored[step], step), default=self.latest_step())
+
+    def set_aside(self, step: int) -> Path:
+        """Moves a checkpoint out of the way, to be looked at; returns where it is."""
+        folder = self.folder.parent / ASIDE / str(step)
+        folder.parent.mkdir(exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # An earlier one of the same step.
+        (self.folder / str(step)).rename(folder)
+        self._manager.reload()
+        return folder
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        metadata: Mapping[str, Any],
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
         """Writes one checkpoint; the arrays are copied at once, the writing goes on behind.
 
         Args:
           step: optimizer steps done. A whole checkpoint of this very step is left as it is.
           state: pytree of arrays.
           metadata: whatever JSON can hold.
+          scores: of an evaluation at this step, by name.
 
         Raises:
           ValueError: a later step is there already: another run uses this workdir.
+          OSError: this one, or the one before, cannot be written.
         """
         latest = self.latest_step()
         if step == latest:
@@ -113,14 +161,17 @@ class CheckpointStore:
                 f"{self.folder} already holds step {latest}, later than {step}. Give each run a "
                 "workdir of its own, or delete the later checkpoints."
             )
-        note = {**metadata, "format_version": FORMAT_VERSION}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(note)
-            ),
-            force=True,
-        )
+        scores = dict(scores or {})
+        note = {**metadata, "scores": scores, "format_version": FORMAT_VERSION}
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(note)
+                ),
+                metrics=scores or None,
+                force=True,
+            )
 
     def metadata(self, step: int | None = None) -> dict[str, Any]:
         """The note of one checkpoint (the newest unless `step` is given).
@@ -140,13 +191,16 @@ class CheckpointStore:
             )
         return note
 
-    def restore(self, abstract_state: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
+    def restore(
+        self, abstract_state: Any, step: int | None = None, *, since: Sequence[str] = ()
+    ) -> tuple[Any, dict[str, Any]]:
         """Reads one checkpoint (the newest unless `step` is given) into an expected structure.
 
         Args:
           abstract_state: pytree of arrays or `ShapeDtypeStruct`; a sharding given there is where
             the array goes. Its layers may be stacked where the saved ones are not, or not.
           step: which checkpoint.
+          since: names of arrays that an earlier pali did not save; they stay as they are given.
 
         Returns:
           (state, metadata): a tree like `abstract_state`, and the note.
@@ -162,12 +216,15 @@ class CheckpointStore:
         targets = {_name(path): leaf for path, leaf in paths}
         with self._damage(step):
             saved = self._manager.item_metadata(step)["state"].tree
-        merge.check_shapes({_name(path): leaf for path, leaf in _leaves(saved)}, targets)
+        there = {_name(path): leaf for path, leaf in _leaves(saved)}
+        kept = {name: targets.pop(name) for name in since if name not in there}
+        merge.check_shapes(there, targets)
         with self._damage(step):
             read = self._read(step, saved, targets)
         arrays = {_name(path): leaf for path, leaf in _leaves(read)}
         fitted = merge.fit_names(arrays, targets)
-        leaves = [jax.device_put(fitted[name], _sharding(targets[name])) for name in targets]
+        put = {name: jax.device_put(fitted[name], _sharding(targets[name])) for name in targets}
+        leaves = [(put | kept)[_name(path)] for path, _ in paths]
         return jax.tree.unflatten(structure, leaves), metadata
 
     def restore_params(self, step: int | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -222,6 +279,18 @@ class CheckpointStore:
         return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
 
     @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Orbax meets a full disk with any exception there is, and in a later call."""
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(str(error).split())[-200:]
+            raise OSError(
+                f"a checkpoint cannot be saved in {self.folder}: {reason}. Those before are whole: "
+                "make room or mend the permissions, and the same command goes on from the newest"
+            ) from error
+
+    @contextlib.contextmanager
     def _damage(self, step: int) -> Iterator[None]:
         """Orbax meets a damaged file with any exception there is; this says which folder it was."""
         try:
@@ -230,7 +299,7 @@ class CheckpointStore:
             others = [other for other in self.steps() if other != step]
             rest = f"from step {others[-1]}" if others else "from the beginning"
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise ValueError(
+            raise DamagedCheckpoint(
                 f"checkpoint {self.folder / str(step)} is damaged ({reason}). Delete that folder; "
                 f"the same command then goes on {rest}."
             ) from error
@@ -251,6 +320,26 @@ class CheckpointStore:
         if step not in steps:
             raise FileNotFoundError(f"There is no step {step} in {self.folder}; it holds {steps}.")
         return step
+
+
+def _preserved(keep: int, best: str | None) -> Any:
+    newest = ocp.checkpoint_managers.LatestN(keep)
+    if best is None:
+        return newest
+    ranked = ocp.checkpoint_managers.BestN(
+        get_metric_fn=_goodness(best), n=1, keep_checkpoints_without_metrics=False
+    )
+    return ocp.checkpoint_managers.AnyPreservationPolicy([newest, ranked])
+
+
+LOWER = ("loss", "cer", "wer", "cer_no_spaces", "unparsed")
+"""Scores of which less is better."""
+
+
+def _goodness(name: str) -> Callable[[Mapping[str, float]], float]:
+    """From the scores of a checkpoint to a number of which more is better."""
+    sign = -1 if name.rsplit("/", 1)[-1] in LOWER else 1
+    return lambda scores: sign * scores.get(name, -sign * math.inf)
 
 
 def _name(path: Any) -> str:

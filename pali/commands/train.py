@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides",
         nargs=argparse.REMAINDER,
-        metavar="[--workdir DIR] [--FIELD VALUE ...]",
-        help="where the run is kept (default: runs/NAME), and fields to change",
+        metavar="[--workdir DIR] [--profile] [--allow-config-change] [--FIELD VALUE ...]",
+        help="where the run is kept (default: runs/NAME); a trace of some steps; going on although "
+        "the config has changed; and fields to change",
     )
 
 
@@ -49,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         prog=f"pali train {arguments.config}", add_help=False, allow_abbrev=False
     )
     own.add_argument("--workdir", default=Path("runs") / path.stem)
+    own.add_argument("--profile", action="store_true")
+    own.add_argument("--allow-config-change", action="store_true")
     ours, fields = own.parse_known_args(arguments.overrides)
     default = load_config(path)
     config = tyro.cli(type(default), default=default, args=fields, prog=own.prog)
@@ -56,11 +60,18 @@ def run(arguments: argparse.Namespace) -> int:
     if config.data.records is None:
         import_seqio_bridge()
     from pali import train
+    from pali.training import interruption
 
     try:
-        train.main(config, ours.workdir)
-    except train.Interrupted as error:
-        raise KeyboardInterrupt(str(error)) from None
+        train.main(
+            config,
+            ours.workdir,
+            allow_config_change=ours.allow_config_change,
+            profile=ours.profile,
+        )
+    except interruption.Interrupted as error:
+        print(f"pali train: {error}", file=sys.stderr)
+        return interruption.RESUMABLE
     except ModuleNotFoundError as error:
         raise missing_extra(error) from error
     except (OSError, ValueError, FloatingPointError) as error:

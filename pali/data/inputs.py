@@ -125,6 +125,21 @@ class Inputs:
         """How many examples of training were skipped so far, by reason."""
         return dict(self._skips.counts)
 
+    def describe(self, step: int) -> list[dict[str, str]]:
+        """The examples of step `step`, from 1 on: what was drawn, its prompt and its target."""
+        found, tokenizer = [], Tokenizer(self.tokenizer)
+        for examples, part in zip(self._examples, self._train[step - 1], strict=True):
+            rows = len(part["skipped"])
+            for i in range((step - 1) * rows, step * rows):
+                example: Any = examples[i]
+                texts = {
+                    name: tokenizer.decode(example[name].tolist())
+                    for name in ("inputs", "targets")
+                    if name in example
+                }
+                found.append({"drawn": example.get("draw", ""), **texts})
+        return found
+
     def evaluate(self, split: str) -> Iterator[Sequence[Batch]]:
         """The first `eval_batches` batches of a split, the same each time; pictures as pixels."""
         batches = self._evaluation[split]

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation tasks inside training: the model as it is now writes answers, which are scored.
+
+The loss of a validation split says how likely the right answers are; this says what the model
+answers. Predictions and scores of each time stay in `evaluation/<step>/` of the workdir, as
+`pali evaluate` would leave them there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from pali import evaluate, summary
+from pali.checkpoints.pretrained import Metadata
+from pali.config import Config
+from pali.data.evaluation import read_splits
+from pali.metrics import records
+from pali.predict import Model
+from pali.tokenizer import Tokenizer
+from pali.training.console import say
+from pali.types import Params
+
+FOLDER = "evaluation"
+EXAMPLES = 3
+"""Answers of each split that are shown."""
+
+
+class Evaluation:
+    """The splits of `config.eval_tasks`, read once."""
+
+    def __init__(self, config: Config, workdir: Path, tokenizer: Tokenizer):
+        """Reads the examples.
+
+        Raises:
+          ValueError: a task is unknown or cannot be evaluated.
+          ModuleNotFoundError: SeqIO, which keeps the registry of tasks, is not installed.
+        """
+        self._config, self._folder, self._tokenizer = config, workdir / FOLDER, tokenizer
+        vit, data = config.model.vit, config.data
+        self._splits = read_splits(
+            config.eval_tasks,
+            vit.image_size,
+            tokenizer,
+            config.eval_limit,
+            data.task_modules,
+            pixels=vit.pixels,
+            prompts=data.prompts,
+        )
+
+    def run(self, step: int, params: Params) -> dict[str, dict[str, float]]:
+        """Answers and scores, the first few shown; {"task/split": {metric: score}}.
+
+        Args:
+          step: steps done.
+          params: of the whole model, frozen ones included.
+        """
+        metadata = Metadata(templates=self._config.data.prompts)
+        model = Model(self._config.model, params, self._tokenizer, metadata)
+        folder = self._folder / str(step)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "predictions.jsonl"
+        path.unlink(missing_ok=True)  # of a run that was killed here, maybe with other parameters
+        found: dict[str, dict[str, float]] = {}
+        scores: list[records.Record] = []
+        console = Console(stderr=True, quiet=not Console(stderr=True).is_terminal)
+        with Progress(console=console, transient=True) as progress:
+            for split in self._splits:
+                lines = evaluate.predict(model, split, path, progress)
+                own = records.score(lines, split.metric_fns, split.benchmark.english)
+                scores += own
+                found[f"{split.task}/{split.name}"] = {
+                    record["metric"]: record["score"]
+                    for record in own
+                    if record["system"] == "model"
+                }
+                for line in sorted(lines, key=lambda line: line["id"])[:EXAMPLES]:
+                    say(f"  {line['prompt']} -> {line['prediction']!r}, {line['references'][0]!r}")
+        text = json.dumps({"step": step, "scores": scores}, indent=1, ensure_ascii=False)
+        (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        for line in summary.lines(scores):
+            say(line)
+        return found

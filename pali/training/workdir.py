@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whose a workdir is, and what may change between the parts of one run.
+
+A workdir belongs to the config whose checkpoints it holds. Going on with another config would mix
+two experiments, so it is refused with the fields that differ; fields that nothing computed depends
+on may change at any time.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from pali.checkpoints.store import FOLDER
+from pali.config import Config, from_json, to_json
+
+FILE = "config.json"
+
+FREE = (
+    "log_every",
+    "eval_every",
+    "eval_splits",
+    "eval_batches",
+    "eval_tasks",
+    "eval_limit",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_best",
+    "max_unusable_steps",
+    "notes",
+)
+"""Fields that may change while a run lasts: no parameter depends on them."""
+
+_OWN = "Give this run a --workdir of its own, or delete that folder to start over."
+
+
+def check(config: Config, workdir: Path, *, allow_config_change: bool = False) -> list[str]:
+    """What differs from the config whose run the workdir holds, a line for each field.
+
+    Args:
+      config: the config to go on with.
+      workdir: need not be there.
+      allow_config_change: return the differences instead of refusing them.
+
+    Raises:
+      NotADirectoryError: the workdir is, or lies below, a file.
+      ValueError: the folder holds checkpoints of another config, or of an unknown one.
+    """
+    for path in (workdir, *workdir.parents):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(
+                f"{workdir} cannot be a workdir: {path} is a file. Name another folder: --workdir"
+            )
+    saved = workdir / FOLDER
+    if not saved.is_dir() or not any(saved.iterdir()):
+        return []  # Nothing was trained here, or a start failed: whatever it wanted, it may change.
+    path = workdir / FILE
+    try:  # What an earlier pali did not write has its default.
+        before = from_json(Config, path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{workdir} holds checkpoints, but {path.name} does not say of which run: {error}. "
+            + _OWN
+        ) from None
+    changes = list(differences(before, config))
+    if changes and not allow_config_change:
+        raise ValueError(
+            f"{workdir} holds a run of another config, which had\n  "
+            + "\n  ".join(changes)
+            + f"\n{_OWN} To go on all the same: --allow-config-change"
+        )
+    return changes
+
+
+def claim(config: Config, workdir: Path) -> None:
+    """Notes in the workdir whose it is."""
+    if jax.process_index() == 0:
+        new = workdir / f"{FILE}.new"
+        new.write_text(to_json(config), encoding="utf-8")
+        new.replace(workdir / FILE)
+
+
+def differences(before: Config, now: Config) -> Iterator[str]:
+    """`optim.learning_rate 0.001, now 0.0003` for each field that differs and may not."""
+    old, new = (_flat(json.loads(to_json(config))) for config in (before, now))
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name) and name.split(".")[0] not in FREE:
+            yield f"{name} {json.dumps(old.get(name))}, now {json.dumps(new.get(name))}"
+
+
+def versions() -> dict[str, str]:
+    """What a run was computed with: Python and the packages that its numbers depend on."""
+    packages = ("open-pali", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+            continue
+    return found
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Fields by their whole names; lists are values."""
+    if not isinstance(value, dict):
+        return {path: value}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{path}.{name}" if path else name)
+    return flat

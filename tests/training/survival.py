@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Kills a training run again and again, and compares what it ends with.
+
+    python tests/training/survival.py config.json --workdir /tmp/survival --kills 200
+
+Trains once without interruption, and once in processes that are killed (SIGKILL) at moments drawn
+from a seed: some after so many seconds, some as soon as a checkpoint is being written. Each start
+is the same call. At the end the parameters of both runs must be equal, bit for bit.
+
+The processes are forked from a server that has the modules imported already, but has not touched
+JAX's devices: a start then costs a second instead of six.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+
+LONGEST = 6.0
+"""Seconds that a process may live before it is killed, at most."""
+
+
+def train(config: str, workdir: str, errors: str) -> None:
+    """One start; what it says goes to a file."""
+    with open(errors, "a", encoding="utf-8") as file:
+        sys.stderr = file
+        from pali import train
+        from pali.config import Config, from_json
+
+        train.main(from_json(Config, Path(config).read_text(encoding="utf-8")), workdir)
+
+
+def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> list[dict]:
+    """Kills a run so often, then lets it end; what happened, kill by kill.
+
+    Args:
+      config: JSON of a pali.config.Config, of a run that is long enough.
+      workdir: of the run that is killed.
+      kills: how often; every third of them while a checkpoint is being written.
+      seed: of the moments.
+
+    Raises:
+      RuntimeError: the run ended, or failed, before it could be killed.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pali.train", "orbax.checkpoint", "grain", "tensorboardX"])
+    draw, log = random.Random(seed), []
+    errors = workdir.with_suffix(".stderr")
+
+    def start() -> BaseProcess:
+        process = context.Process(target=train, args=(str(config), str(workdir), str(errors)))
+        process.start()
+        return process
+
+    for number in range(kills):
+        process, began = start(), time.monotonic()
+        in_save = number % 3 == 2
+        if in_save:
+            while process.is_alive() and not writing(workdir):
+                time.sleep(0.001)
+            time.sleep(draw.uniform(0, 0.02))
+        else:
+            process.join(draw.uniform(0.2, LONGEST))
+        if not process.is_alive():
+            raise RuntimeError(
+                f"the run ended by itself, with status {process.exitcode}, before kill {number + 1}"
+                f" of {kills}: give it more steps, or see {errors}"
+            )
+        found = writing(workdir)
+        process.kill()
+        process.join()
+        log.append(
+            {
+                "kill": number + 1,
+                "after_seconds": round(time.monotonic() - began, 3),
+                "while_writing": found,
+                "steps": sorted(steps(workdir)),
+            }
+        )
+    process = start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"the last start failed with status {process.exitcode}; see {errors}")
+    return log
+
+
+def writing(workdir: Path) -> list[str]:
+    """Names of checkpoints that are being written: folders under another name than a number."""
+    folder = workdir / "checkpoints"
+    return [p.name for p in folder.iterdir() if "tmp" in p.name] if folder.is_dir() else []
+
+
+def steps(workdir: Path) -> list[int]:
+    """Steps of the checkpoints that have their own name."""
+    folder = workdir / "checkpoints"
+    return [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
+
+
+def parameters(workdir: Path) -> dict[str, np.ndarray]:
+    """All that the last checkpoint trained."""
+    from pali.checkpoints import merge
+    from pali.checkpoints.store import CheckpointStore
+
+    with CheckpointStore(workdir, read_only=True) as store:
+        return merge.flatten(store.restore_params()[0])
+
+
+def main() -> None:
+    """Both runs, and the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    arguments.workdir.mkdir(parents=True, exist_ok=True)
+    killed, whole = arguments.workdir / "killed", arguments.workdir / "whole"
+    for entry in survive(arguments.config, killed, arguments.kills, arguments.seed):
+        sys.stdout.write(json.dumps(entry) + "\n")
+    train(str(arguments.config), str(whole), str(whole.with_suffix(".stderr")))
+    ours, theirs = parameters(killed), parameters(whole)
+    differing = [name for name in theirs if not np.array_equal(ours[name], theirs[name])]
+    if differing:
+        raise SystemExit(f"{len(differing)} arrays differ: {', '.join(differing[:5])}")
+    sys.stdout.write(
+        f"{len(theirs)} arrays are equal, bit for bit, after {arguments.kills} kills\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run writes while it trains."""
+
+import dataclasses
+import json
+import struct
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from pali.config import Config, DataConfig, MT5Config, PaLIConfig, ViTConfig
+from pali.training import logs
+
+CONFIG = Config(
+    model=PaLIConfig(ViTConfig(8, 1, 8, 1, 4, 8), MT5Config(64, 8, 8, 1, 8, 1, 1)),
+    data=DataConfig("any"),
+    steps=10,
+)
+
+
+def sums(loss=6.0, *, unusable=0, usable=True):
+    found = {"loss": loss, "count": 4, "correct": 2, "examples": 2, "exact": 1, "grad_norm": 3.0}
+    found |= {"usable": usable, "unusable": unusable}
+    return {name: jnp.asarray(value) for name, value in found.items()}
+
+
+def batch(tokens):
+    """Two rows, one with a picture; of the prompt so many tokens, of the target two."""
+    prompt = np.zeros((2, 8), np.int32)
+    prompt[0, :tokens] = 5
+    weights = np.zeros((2, 4), np.float32)
+    weights[0, :2] = 0.5
+    image_mask = np.array([True, False])
+    return {
+        "encoder_input_tokens": prompt,
+        "decoder_loss_weights": weights,
+        "image_mask": image_mask,
+    }
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / logs.FILE).read_text().splitlines()]
+
+
+def test_a_report_has_means_and_speeds(tmp_path, monkeypatch, capsys):
+    clock = iter([100.0, 102.0])
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with logs.Logs(tmp_path, CONFIG, 0) as log:
+        log.operations = 0.25
+        log.add(1, sums(6.0), [batch(3)])
+        log.add(2, sums(10.0), [batch(5)])
+        log.train(2, 1e-3, {"picture": 7})
+    (entry,) = lines(tmp_path)
+    assert (entry["loss"], entry["accuracy"], entry["exact"]) == (2.0, 0.5, 0.5)
+    # 3 + 2 and 5 + 2 tokens, a picture in each batch, 2 + 2 examples, in two seconds.
+    assert entry["tokens_per_second"] == 6.0
+    assert entry["images_per_second"] == 1.0
+    assert entry["examples_per_second"] == 2.0
+    assert entry["mfu"] == 0.25
+    assert (entry["grad_norm"], entry["skipped_picture"]) == (3.0, 7)
+    said = capsys.readouterr().err
+    assert said.startswith("step 2/10  loss 2  accuracy 0.5")
+    assert "6 tokens/s  1 images/s  MFU 25%  about 8 s left" in said
+
+
+def test_a_run_that_goes_on_forgets_what_it_does_again(tmp_path):
+    old = [{"step": step, "split": "train", "loss": 1.0} for step in (1, 2, 3)]
+    text = "".join(json.dumps(entry) + "\n" for entry in old) + '{"step": 4, "spl'
+    (tmp_path / logs.FILE).write_text(text)
+    with logs.Logs(tmp_path, CONFIG, 2) as log:
+        log.evaluation(3, "validation", [sums()])
+    assert [(e["step"], e["split"]) for e in lines(tmp_path)] == [
+        (1, "train"),
+        (2, "train"),
+        (3, "validation"),
+    ]
+
+
+def test_a_loss_that_is_no_number_is_null(tmp_path):
+    with logs.Logs(tmp_path, CONFIG, 0) as log:
+        log.evaluation(1, "validation", [sums(float("nan"))])
+    assert lines(tmp_path)[0]["loss"] is None
+
+
+def test_unusable_steps_are_counted_over_the_whole_run(tmp_path):
+    with logs.Logs(tmp_path, dataclasses.replace(CONFIG, max_unusable_steps=2), 0) as log:
+        log.add(5, sums(unusable=2, usable=False), [])
+        log.train(5, 1e-3, {})
+        log.add(6, sums(unusable=2), [])
+        log.add(7, sums(unusable=3, usable=False), [])
+        with pytest.raises(logs.UnusableStep) as error:
+            log.check()
+    assert error.value.steps == [7]
+    assert lines(tmp_path)[0]["unusable_steps"] == 2
+
+
+def events(path):
+    """The events of a file: records with their length and two checksums around them."""
+    content, start = path.read_bytes(), 0
+    while start < len(content):
+        (length,) = struct.unpack_from("<Q", content, start)
+        yield Event.FromString(content[start + 12 : start + 12 + length])
+        start += length + 16
+
+
+def test_summaries_for_tensorboard(tmp_path):
+    with logs.Logs(tmp_path, CONFIG, 0) as log:
+        log.add(1, sums(), [batch(3)])
+        log.train(1, 1e-3, {})
+        log.answers(1, {"captions/validation": {"exact_match": 41.0}})
+    (file,) = (tmp_path / logs.TENSORBOARD).iterdir()
+    found = {
+        value.tag: (event.step, value.simple_value)
+        for event in events(file)
+        for value in event.summary.value
+    }
+    assert found["train/loss"] == (1, 1.5)
+    assert found["captions/validation/exact_match"] == (1, 41.0)

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run survives: being killed, damaged checkpoints, full disks, numbers that are none."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from pali import train
+from pali.checkpoints import merge, pretrained
+from pali.checkpoints.store import CheckpointStore
+from pali.config import OptimConfig, to_json
+from tests.checkpoints.full_disk import files_end_at
+from tests.training import survival
+
+KILLS = 20
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    config = dataclasses.replace(
+        config, steps=3000, checkpoint_every=4, eval_every=3000, log_every=100
+    )
+    (tmp_path / "config.json").write_text(to_json(config))
+    log = survival.survive(tmp_path / "config.json", tmp_path / "killed", KILLS)
+    assert len(log) == KILLS
+    assert sum(bool(entry["while_writing"]) for entry in log) >= 5, log
+    assert len({max(entry["steps"], default=0) for entry in log}) > KILLS // 2, "it got nowhere"
+    train.main(config, tmp_path / "whole")
+    ours, theirs = (survival.parameters(tmp_path / name) for name in ("killed", "whole"))
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    steps = read_lines(tmp_path / "killed" / "metrics.jsonl")
+    assert [e["step"] for e in steps if e["split"] == "train"] == list(range(100, 3001, 100))
+
+
+def cut_in_half(checkpoint):
+    """The largest file that holds its arrays."""
+    files = [p for p in (checkpoint / "state").rglob("*") if p.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = largest.read_bytes()
+    largest.write_bytes(content[: len(content) // 2])
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_put_aside(config, tmp_path, capsys):
+    def params():
+        with CheckpointStore(tmp_path, read_only=True) as store:
+            return merge.flatten(store.restore_params(4)[0])
+
+    train.main(config, tmp_path)
+    before = params()
+    cut_in_half(tmp_path / "checkpoints" / "4")
+    capsys.readouterr()
+    train.main(config, tmp_path)
+    said = capsys.readouterr().err
+    assert "checkpoints/4 is damaged" in said
+    assert "going on from step 2 of 4" in said
+    assert (tmp_path / "damaged_checkpoints" / "4").is_dir()
+    after = params()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_step_without_a_number_may_pass(config, tmp_path, capsys):
+    """The third batch has an infinite gradient: weights of 1e38 in its loss."""
+    config = dataclasses.replace(config, max_unusable_steps=1)
+    with poisoned(step=3):
+        train.main(config, tmp_path)
+    entries = read_lines(tmp_path / "metrics.jsonl")
+    counts = [e.get("unusable_steps", 0) for e in entries if e["split"] == "train"]
+    assert counts == [0, 0, 1, 1]
+    model = pretrained.load_model(tmp_path / "model")
+    assert all(np.isfinite(leaf).all() for leaf in merge.flatten(model.params).values())
+    assert "unusable_steps 1" in capsys.readouterr().err
+
+
+def test_one_more_ends_the_run_and_says_which_examples_they_were(config, tmp_path):
+    with poisoned(step=3), pytest.raises(FloatingPointError, match="the loss of step 3 or its"):
+        train.main(config, tmp_path)
+    found = read_lines(tmp_path / "unusable_batches.jsonl")
+    assert len(found) == config.data.batch_size
+    assert all(entry["step"] == 3 and entry["drawn"].startswith("0/captions/") for entry in found)
+    assert all(entry["inputs"].startswith("Generate the alt_text in") for entry in found)
+    with CheckpointStore(tmp_path, read_only=True) as store:
+        assert store.latest_step() == 2
+    # Without what spoiled it, the same command goes on.
+    assert train.main(config, tmp_path).is_dir()
+
+
+class poisoned:
+    """While it lasts, the batch of one step weighs more than float32 can hold."""
+
+    def __init__(self, step):
+        self._step, self._patch = step, pytest.MonkeyPatch()
+
+    def __enter__(self):
+        from pali.data.inputs import Inputs
+
+        real = Inputs.train
+
+        def train_and_spoil(data, start):
+            for step, parts in enumerate(real(data, start), start + 1):
+                for part in parts:
+                    if step == self._step:
+                        real_ones = part["decoder_loss_weights"] > 0
+                        part["decoder_loss_weights"] = np.where(real_ones, np.float32("inf"), 0)
+                yield parts
+
+        self._patch.setattr(Inputs, "train", train_and_spoil)
+
+    def __exit__(self, *_):
+        self._patch.undo()
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path, request):
+    # The disk is also too full for compiled programs, and half of one would spoil other tests.
+    name = "jax_persistent_cache_min_compile_time_secs"
+    request.addfinalizer(functools.partial(jax.config.update, name, getattr(jax.config, name)))
+    jax.config.update(name, 1e9)
+    train.main(dataclasses.replace(config, steps=4), tmp_path)
+    before = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
+    longer = dataclasses.replace(config, steps=6)
+    with (
+        files_end_at(100_000),
+        pytest.raises(OSError, match=r"a checkpoint cannot be saved in .*too large"),
+    ):
+        train.main(longer, tmp_path, allow_config_change=True)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    with CheckpointStore(tmp_path) as store:
+        assert store.latest_step() == 4
+    assert train.main(longer, tmp_path, allow_config_change=True).is_dir()
+
+
+def test_the_best_checkpoint_is_kept_and_exported(config, tmp_path):
+    config = dataclasses.replace(
+        config,
+        steps=8,
+        keep_checkpoints=1,
+        keep_best="validation/loss",
+        # It learns for two steps, and then only gets worse.
+        optim=OptimConfig(learning_rate=0.3, warmup_steps=6, freeze=("vit/.*",)),
+    )
+    train.main(config, tmp_path)
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    losses = {e["step"]: e["loss"] for e in lines if e["split"] == "validation"}
+    best = min(losses, key=lambda step: losses[step])
+    assert best != 8, "choose settings under which the last step is not the best"
+    with CheckpointStore(tmp_path, best=config.keep_best, read_only=True) as store:
+        assert store.steps() == [best, 8]
+        assert store.best_step() == best
+        wanted = merge.flatten(store.restore_params(best)[0])
+    exported = merge.flatten(
+        merge.unstack_layers(pretrained.load_model(tmp_path / "best_model").params)
+    )
+    name = "mt5/decoder/layers_0/mlp/wo/kernel"
+    np.testing.assert_allclose(exported[name], wanted[name], rtol=2**-8)
