@@ -17,6 +17,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from pali.mesh_config import MeshConfig
+
 Dtype = Literal["float32", "bfloat16"]
 
 ImageSize = int | tuple[int, int]
@@ -313,6 +315,8 @@ class Config:
     model: PaLIConfig
     data: DataConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """How the devices divide batches and parameters (pali/sharding.py)."""
     objective: Literal["generate", "classify"] = "generate"
     """"generate": cross-entropy of the target text. "classify": the ViT alone, on its own heads."""
     steps: int = 1000

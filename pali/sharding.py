@@ -35,6 +35,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pali.checkpoints import merge
@@ -230,6 +231,13 @@ def distribute(tree: Any, placed: Any) -> Any:
         return jax.make_array_from_callback(array.shape, where, array.__getitem__)
 
     return jax.tree.map(place, tree, placed)
+
+
+def collect(tree: Any) -> Any:
+    """Arrays of which each process has parts -> whole ones in all, as NumPy; others as they are."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(lambda leaf: multihost_utils.process_allgather(leaf, tiled=True), tree)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -30,8 +30,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
-from pali import objectives, optim
+from pali import objectives, optim, sharding
 from pali.checkpoints import components, initial, merge, pretrained
 from pali.checkpoints.store import CheckpointStore, DamagedCheckpoint
 from pali.checkpoints.weights import Tensor
@@ -87,7 +88,6 @@ def main(
     trained, frozen = optim.partition(params, config.optim.freeze)
     update = optim.optimizer(config.optim, config.steps)
     rate = optim.schedule(config.optim, config.steps)
-    state = first_state(update, trained)
     say(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
     note = {
         "config": json.loads(to_json(config)),
@@ -95,17 +95,29 @@ def main(
         "versions": workdirs.versions(),
     }
 
+    mesh = sharding.make_mesh(config.mesh)
+    shares = sharding.process_shares(mesh)
+    sharding.check_batch(sharding.mesh_config(mesh), config.data.batch_size, "data.batch_size")
+    wanted = placed(mesh, update, trained)
+    where = jax.tree.map(lambda leaf: leaf.sharding, wanted)
+    frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
     train_fn = functools.partial(train_step, objective, update, config)
-    train_fn = jax.jit(train_fn, donate_argnums=0)
-    eval_fn = jax.jit(lambda trained, batch: objective(optim.join(trained, frozen), batch, None))
+    train_fn = jax.jit(train_fn, donate_argnums=0, out_shardings=(where, None))
+    eval_fn = jax.jit(
+        lambda trained, frozen, batch: objective(optim.join(trained, frozen), batch, None)
+    )
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(mesh))
         store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
         stack.enter_context(store)
-        data = inputs.Inputs(_with_tokenizer(config, workdir), workdir, params)
+        data = inputs.Inputs(_with_tokenizer(config, workdir), workdir, params, shares)
         stack.enter_context(data)
         signals = stack.enter_context(Signals())
-        state = _newest(store, state, note, config)
+        state = _newest(store, wanted, note, config)
+        if state is None:
+            state = first_state(update, sharding.distribute(trained, where["params"]), where)
+        del params, trained
         start = int(state["step"])
         if config.objective == "generate":
             for name, share in data.cut_shares().items():
@@ -114,32 +126,37 @@ def main(
         tokenizer = Tokenizer(data.tokenizer)
         evaluation = Evaluation(config, workdir, tokenizer) if config.eval_tasks else None
         workdirs.claim(config, workdir)
-        log = stack.enter_context(logs.Logs(workdir, config, start))
+        log = stack.enter_context(logs.Logs(workdir, config, start, shares[1] / len(shares[0])))
         trace = stack.enter_context(Trace(workdir, start, wanted=profile))
         batches = zip(range(start + 1, config.steps + 1), data.train(start), strict=False)
         try:
-            for step, batch in batches:
+            for step, own in batches:
+                batch = sharding.global_batch(own, mesh)
                 if step == start + 1:
-                    first_batch.write(workdir, batch, tokenizer)
+                    first_batch.write(workdir, own, tokenizer)
                     log.operations = flops.of_step(config, state["params"], frozen, batch)
                 trace.before(step)
                 state, sums = train_fn(state, frozen, batch)
-                log.add(step, sums, batch)
+                log.add(step, sums, own)
                 last = step == config.steps
                 scores: dict[str, float] = {}
                 if step % config.log_every == 0 or last:
                     log.train(step, np.asarray(rate(step - 1)).item(), data.skipped())
                 if step % config.eval_every == 0 or last:
                     for split in config.eval_splits:
-                        results = [eval_fn(state["params"], b) for b in data.evaluate(split)]
+                        results = [
+                            eval_fn(state["params"], frozen, sharding.global_batch(own, mesh))
+                            for own in data.evaluate(split)
+                        ]
                         scores |= log.evaluation(step, split, results)
                     if evaluation is not None:
                         answers = evaluation.run(step, optim.join(state["params"], frozen))
                         scores |= log.answers(step, answers)
-                if step % config.checkpoint_every == 0 or last or signals.arrived:
+                stopping = signals.stop_after(step)
+                if step % config.checkpoint_every == 0 or last or stopping:
                     log.check()
                     store.save(step, state, note, scores)
-                if signals.arrived and not last:
+                if stopping and not last:
                     store.wait()
                     raise Interrupted(
                         f"stopped after step {step:,}; the same command goes on there"
@@ -162,9 +179,11 @@ def main(
     card = pretrained.stub_card("Trained", sources) if sources else None
     finished = {"model": state["params"]} | ({"best_model": best} if best else {})
     for name, trained in finished.items():
-        params = optim.join(trained, frozen)
+        params = sharding.collect(optim.join(trained, frozen))
         params.pop(AUXILIARY, None)
         folder = workdir / name
+        if jax.process_index():
+            continue
         pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
         what = name.replace("_", " ")
         say(f"the {what} is in {folder}; try: pali caption PICTURE --model {folder}")
@@ -201,11 +220,32 @@ def train_step(
     return {"step": step, "params": params, "opt_state": opt_state, "unusable": unusable}, sums
 
 
-def first_state(update: optim.Update, trained: Params) -> State:
-    """The state before the first step."""
-    step, unusable = (jnp.zeros((), jnp.int32) for _ in range(2))  # each is donated by itself
-    slots = update.init(trained)
-    return {"step": step, "params": trained, "opt_state": slots, "unusable": unusable}
+def placed(mesh: jax.sharding.Mesh, update: optim.Update, trained: Params) -> State:
+    """The state of a run as shapes, and where on the mesh each array lies."""
+    state = jax.eval_shape(functools.partial(first_state, update), trained)
+    whole = NamedSharding(mesh, PartitionSpec())
+    where = {
+        "step": whole,
+        "params": sharding.shardings(mesh, trained),
+        "opt_state": sharding.optimizer_shardings(mesh, trained, state["opt_state"]),
+        "unusable": whole,
+    }
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        state,
+        where,
+    )
+
+
+def first_state(update: optim.Update, trained: Params, where: Any = None) -> State:
+    """The state before the first step; `where`: a sharding for each array of it."""
+
+    def rest(trained: Params) -> State:
+        slots, zero = update.init(trained), jnp.zeros((), jnp.int32)
+        return {"step": zero, "opt_state": slots, "unusable": zero}
+
+    places = where and {name: place for name, place in where.items() if name != "params"}
+    return {"params": trained, **jax.jit(rest, out_shardings=places)(trained)}
 
 
 def start_from(config: Config) -> tuple[Params, tuple[pretrained.Source, ...]]:
@@ -253,15 +293,17 @@ def _with_tokenizer(config: Config, workdir: Path) -> Config:
     return dataclasses.replace(config, tokenizer=str(path))
 
 
-def _newest(store: CheckpointStore, state: State, note: Mapping[str, Any], config: Config) -> State:
-    """The state to go on from: of the newest checkpoint that is whole, or the given one.
+def _newest(
+    store: CheckpointStore, wanted: State, note: Mapping[str, Any], config: Config
+) -> State | None:
+    """The state to go on from: that of the newest checkpoint that is whole, if there is one.
 
     Raises:
       ValueError: it was trained beside other frozen parameters.
     """
     for step in reversed(store.steps()):
         try:
-            found, before = store.restore(state, step, since=("unusable",))
+            found, before = store.restore(wanted, step, since=("unusable",))
         except DamagedCheckpoint as error:
             say(f"{error} It was moved to {store.set_aside(step)}.")
             continue
@@ -273,7 +315,7 @@ def _newest(store: CheckpointStore, state: State, note: Mapping[str, Any], confi
             )
         say(f"going on from step {step:,} of {config.steps:,} in {store.folder.parent}")
         return found
-    return state
+    return None
 
 
 def _unusable(steps: Sequence[int], data: inputs.Inputs, workdir: Path) -> str:

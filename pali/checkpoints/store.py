@@ -200,7 +200,7 @@ class CheckpointStore:
           abstract_state: pytree of arrays or `ShapeDtypeStruct`; a sharding given there is where
             the array goes. Its layers may be stacked where the saved ones are not, or not.
           step: which checkpoint.
-          since: names of arrays that an earlier pali did not save; they stay as they are given.
+          since: names of arrays that an earlier pali did not save; they are zeros.
 
         Returns:
           (state, metadata): a tree like `abstract_state`, and the note.
@@ -224,7 +224,9 @@ class CheckpointStore:
         arrays = {_name(path): leaf for path, leaf in _leaves(read)}
         fitted = merge.fit_names(arrays, targets)
         put = {name: jax.device_put(fitted[name], _sharding(targets[name])) for name in targets}
-        leaves = [(put | kept)[_name(path)] for path, _ in paths]
+        for name, leaf in kept.items():
+            put[name] = jax.device_put(np.zeros(leaf.shape, leaf.dtype), _sharding(leaf))
+        leaves = [put[_name(path)] for path, _ in paths]
         return jax.tree.unflatten(structure, leaves), metadata
 
     def restore_params(self, step: int | None = None) -> tuple[dict[str, Any], dict[str, Any]]:

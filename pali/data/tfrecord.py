@@ -34,10 +34,11 @@ import mmap
 import os
 import struct
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import google_crc32c
 import numpy as np
 
 from pali.data.rows import FileRows, as_tuple, files_of
@@ -120,7 +121,6 @@ def find_records(path: str) -> np.ndarray:
     Raises:
       ValueError: it is no TFRecord file, is compressed, damaged or cut short.
     """
-    checksum = _crc32c()
     size = os.path.getsize(path)
     begins, at = array("q"), 0
     if not size:  # Empty shards are common, and nothing can be mapped of them.
@@ -130,13 +130,19 @@ def find_records(path: str) -> np.ndarray:
             if at + _HEAD.size > size:
                 raise ValueError(_cut_short(path, len(begins), at, size))
             length, expected = _HEAD.unpack_from(data, at)
-            if _masked(checksum(data[at : at + 8])) != expected:
+            if checksum(data[at : at + 8]) != expected:
                 raise ValueError(_damaged(path, len(begins), at, data[:2]))
             begins.append(at)
             at += _HEAD.size + length + _CHECKSUM.size
             if at > size:
                 raise ValueError(_cut_short(path, len(begins) - 1, begins[-1], size))
     return np.array(begins, np.int64)
+
+
+def checksum(data: bytes) -> int:
+    """CRC-32C as TFRecord stores it: turned by 15 bits, plus a constant."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def read_record(path: str, begin: int, where: str) -> bytes:
@@ -147,7 +153,7 @@ def read_record(path: str, begin: int, where: str) -> bytes:
         length, _ = _HEAD.unpack(file.read(_HEAD.size).ljust(_HEAD.size, b"\0"))
         data = file.read(length)
         expected = file.read(_CHECKSUM.size)
-    if _CHECKSUM.pack(_masked(_crc32c()(data))) != expected:
+    if _CHECKSUM.pack(checksum(data)) != expected:
         raise RecordError("row", f"{where} is damaged: its checksum is wrong")
     return data
 
@@ -182,21 +188,7 @@ def _messages() -> tuple[type[Exception], Any]:
     return DecodeError, messages.Example
 
 
-@functools.cache
-def _crc32c() -> Callable[[bytes], int]:
-    try:
-        import google_crc32c
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(_NEEDS.format("google-crc32c"), name=error.name) from None
-    return google_crc32c.value
-
-
 _NEEDS = "Reading TFRecord files needs {}: pip install 'open-pali[train]'"
-
-
-def _masked(checksum: int) -> int:
-    """As TFRecord stores a checksum: turned by 15 bits, plus a constant."""
-    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _cut_short(path: str, records: int, at: int, size: int) -> str:

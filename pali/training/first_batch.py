@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import jax
 import numpy as np
 
 from pali import sheet
@@ -37,7 +38,10 @@ def write(workdir: Path, parts: Sequence[Batch], tokenizer: Tokenizer) -> Path:
         for row in range(min(_rows(part), max(1, ROWS // len(parts))))
     ]
     path = workdir / FILE
-    path.write_text(sheet.page("The first batch, as the model reads it", shown), encoding="utf-8")
+    if jax.process_index() == 0:
+        path.write_text(
+            sheet.page("The first batch, as the model reads it", shown), encoding="utf-8"
+        )
     return path
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 import signal
 from types import TracebackType
 
+import jax
+from jax.experimental import multihost_utils
+
 from pali.training.console import say
 
 RESUMABLE = 75
@@ -24,7 +27,9 @@ class Signals:
     def __enter__(self) -> Signals:
         """Takes the signals over."""
         self.arrived = False
-        wanted = (signal.SIGINT, signal.SIGTERM)
+        # Several processes must stop after the same step: JAX's coordinator agrees on one.
+        alone = jax.process_count() == 1
+        wanted = (signal.SIGINT, signal.SIGTERM) if alone else (signal.SIGINT,)
         self._before = {number: signal.signal(number, self._note) for number in wanted}
         return self
 
@@ -37,6 +42,12 @@ class Signals:
         """Gives them back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def stop_after(self, step: int) -> bool:
+        """Whether this step is the last one before the run stops, the same in all processes."""
+        if jax.process_count() == 1:
+            return self.arrived
+        return multihost_utils.reached_preemption_sync_point(step)
 
     def _note(self, *_: object) -> None:
         if self.arrived:  # asked twice: the person means it

@@ -24,6 +24,7 @@ import numpy as np
 from pali.config import Config
 from pali.objectives import Sums
 from pali.training.console import say
+from pali.training.summaries import Summaries
 from pali.types import Batch
 
 FILE = "metrics.jsonl"
@@ -49,15 +50,22 @@ class Logs:
     operations: float | None = None
     """Share of the devices' peak that one step per second would be, where it is known."""
 
-    def __init__(self, workdir: Path, config: Config, start: int):
-        """Opens the files in the workdir; `start`: steps done before."""
-        self._config, self._start = config, start
+    def __init__(self, workdir: Path, config: Config, start: int, part: float = 1.0):
+        """Opens the files.
+
+        Args:
+          workdir: where they are.
+          config: the experiment.
+          start: steps done before.
+          part: how many times the rows of this process go into a batch.
+        """
+        self._config, self._start, self._part = config, start, part
         self._path = workdir / FILE
         self._mine = jax.process_index() == 0
         self._board = None
         if self._mine:
             _forget_after(self._path, start)
-            self._board = _board(workdir / TENSORBOARD, start)
+            self._board = Summaries(workdir / TENSORBOARD)
         self._sums: list[tuple[int, Sums]] = []
         self._tokens = self._images = 0
         self._began = self._last = time.monotonic()
@@ -67,21 +75,20 @@ class Logs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Writes what TensorBoard has not got yet."""
+        """Ends the file of summaries."""
         if self._board is not None:
             self._board.close()
 
     def add(self, step: int, sums: Sums, parts: Sequence[Batch]) -> None:
         """Keeps what a step summed up; `parts` is its batch, or this host's rows of it."""
         self._sums.append((step, sums))
-        hosts = jax.process_count()
         for part in parts:
             if "encoder_input_tokens" in part:
                 tokens = np.count_nonzero(part["encoder_input_tokens"])
-                self._tokens += hosts * (tokens + np.count_nonzero(part["decoder_loss_weights"]))
-                self._images += hosts * np.count_nonzero(part["image_mask"])
+                self._tokens += tokens + np.count_nonzero(part["decoder_loss_weights"])
+                self._images += np.count_nonzero(part["image_mask"])
             else:
-                self._images += hosts * len(part["image"])
+                self._images += len(part["image"])
 
     def check(self) -> None:
         """Raises UnusableStep if too many steps since the start of the run were unusable.
@@ -105,8 +112,8 @@ class Logs:
             entry["unusable_steps"] = count
         speeds = {
             "examples": examples / seconds,
-            "tokens": self._tokens / seconds,
-            "images": self._images / seconds,
+            "tokens": self._part * self._tokens / seconds,
+            "images": self._part * self._images / seconds,
         }
         if self.operations is not None:
             entry["mfu"] = self.operations * steps / seconds
@@ -147,9 +154,8 @@ class Logs:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "split": split, **entry}) + "\n")
         if self._board is not None:
-            for name, value in entry.items():
-                if value is not None:
-                    self._board.add_scalar(f"{split}/{name}", value, step)
+            found = {f"{split}/{n}": float(v) for n, v in entry.items() if v is not None}
+            self._board.add(step, found)
 
 
 def means(batches: Sequence[Sums]) -> dict[str, float]:
@@ -191,13 +197,3 @@ def _forget_after(path: Path, start: int) -> None:
     new = path.with_name(f"{path.name}.new")
     new.write_text("".join(kept), encoding="utf-8")
     new.replace(path)
-
-
-def _board(folder: Path, start: int) -> Any:
-    """A writer of TensorBoard's event files, or None where the package is not installed."""
-    try:
-        from tensorboardX import SummaryWriter
-    except ModuleNotFoundError:
-        say("without summaries for TensorBoard; to have them: pip install tensorboardX")
-        return None
-    return SummaryWriter(str(folder), purge_step=start + 1)

@@ -24,6 +24,7 @@ from pali.config import Config, from_json, to_json
 FILE = "config.json"
 
 FREE = (
+    "mesh",
     "log_every",
     "eval_every",
     "eval_splits",

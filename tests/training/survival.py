@@ -52,7 +52,7 @@ def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> list[dict
       RuntimeError: the run ended, or failed, before it could be killed.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pali.train", "orbax.checkpoint", "grain", "tensorboardX"])
+    context.set_forkserver_preload(["pali.train", "orbax.checkpoint", "grain"])
     draw, log = random.Random(seed), []
     errors = workdir.with_suffix(".stderr")
 

@@ -51,6 +51,8 @@ def cut_in_half(checkpoint):
     largest.write_bytes(content[: len(content) // 2])
 
 
+# Orbax leaves some of the reads that failed unanswered.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_checkpoint_is_passed_over_and_put_aside(config, tmp_path, capsys):
     def params():
         with CheckpointStore(tmp_path, read_only=True) as store:
@@ -120,6 +122,7 @@ class poisoned:
         self._patch.undo()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path, request):
     # The disk is also too full for compiled programs, and half of one would spoil other tests.
     name = "jax_persistent_cache_min_compile_time_secs"
