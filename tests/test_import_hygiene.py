@@ -20,7 +20,6 @@ EXTRAS = [
     "tensorflow",
     "tensorflow_text",
     "tensorflow_datasets",
-    "google_crc32c",
     "pyarrow",
     "datasets",
     "seqio",

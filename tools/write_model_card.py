@@ -52,7 +52,7 @@ def main() -> None:
     kept = ROOT / "docs" / "embedded_model"
     kept.mkdir(exist_ok=True)
     for stage in STAGES:
-        shutil.copyfile(runs / stage / "log.jsonl", kept / f"{stage}.log.jsonl")
+        shutil.copyfile(runs / stage / "metrics.jsonl", kept / f"{stage}.log.jsonl")
         shutil.copyfile(runs / stage / "config.json", kept / f"{stage}.config.json")
     shutil.copyfile(runs / "evaluate" / "report.md", kept / "report.md")
     for name in (pretrained.CONFIG, pretrained.WEIGHTS):

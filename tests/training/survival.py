@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-LONGEST = 6.0
+LONGEST = 5.0
 """Seconds that a process may live before it is killed, at most."""
 
 

@@ -33,7 +33,7 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(config, tmp_path, mon
     log = survival.survive(tmp_path / "config.json", tmp_path / "killed", KILLS)
     assert len(log) == KILLS
     assert sum(bool(entry["while_writing"]) for entry in log) >= 5, log
-    assert len({max(entry["steps"], default=0) for entry in log}) > KILLS // 2, "it got nowhere"
+    assert len({max(entry["steps"], default=0) for entry in log}) > 3, "it got nowhere"
     train.main(config, tmp_path / "whole")
     ours, theirs = (survival.parameters(tmp_path / name) for name in ("killed", "whole"))
     assert ours.keys() == theirs.keys()
