@@ -48,17 +48,16 @@ def gradients(
         return grad(trained, parts, dropout, {})
     counts = objectives.counts(config, parts)
 
-    def add(carry: tuple[Params, Sums], batch: tuple[Array, Sequence[Batch]]) -> tuple:
+    def add(total: Params, batch: tuple[Array, Sequence[Batch]]) -> tuple[Params, Sums]:
         number, micro = batch
         key = None if dropout is None else jax.random.fold_in(dropout, number)
-        return jax.tree.map(jnp.add, carry, grad(trained, micro, key, counts)), None
+        grads, sums = grad(trained, micro, key, counts)
+        return jax.tree.map(jnp.add, total, grads), sums
 
     micro = tuple(jax.tree.map(lambda x: _every(x, config.accumulate), part) for part in parts)
-    first = jax.tree.map(lambda x: x[0], micro)
-    shapes = jax.eval_shape(grad, trained, first, dropout, counts)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    total, _ = lax.scan(add, zeros, (jnp.arange(config.accumulate), micro))
-    return total
+    zeros = jax.tree.map(jnp.zeros_like, trained)
+    grads, sums = lax.scan(add, zeros, (jnp.arange(config.accumulate), micro))
+    return grads, jax.tree.map(lambda x: x.sum(0), sums)
 
 
 def _every(x: Array, count: int) -> Array:

@@ -67,9 +67,11 @@ def assert_equal(found, wanted):
         jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True
     ):
         size = np.abs(theirs).max()
-        # The bias of keys has no gradient: a softmax does not see it. What is there is rounding.
-        assert np.abs(ours - theirs).max() <= 2e-6 * size + 1e-7, path
-        assert size > 0, path
+        # Sums in another order, each step of which rounds to 6e-8 of what it adds, most of which
+        # cancels. (The bias of keys has no gradient at all, since a softmax does not see it.)
+        # Counts of micro-batches in place of the batch's would be off by tenths.
+        assert np.abs(ours - theirs).max() <= 1e-5 * size + 1e-7, path
+        assert size > 0 or "exact" in jax.tree_util.keystr(path), path
 
 
 def test_four_micro_batches_are_one_batch(params):
