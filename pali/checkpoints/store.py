@@ -162,7 +162,9 @@ class CheckpointStore:
                 "workdir of its own, or delete the later checkpoints."
             )
         scores = dict(scores or {})
-        note = {**metadata, "scores": scores, "format_version": FORMAT_VERSION}
+        note = {**metadata, "format_version": FORMAT_VERSION}
+        if scores:
+            note["scores"] = scores
         with self._writing():
             self._manager.save(
                 step,
