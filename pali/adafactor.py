@@ -70,7 +70,7 @@ class Sides(NamedTuple):
 
 def sides(name: str, shape: tuple[int, ...]) -> Sides:
     """Tells batch, rows and columns of the array at a parameter path apart."""
-    stacked = int(next(iter(merge.separate(name, shape).values())) is not None)
+    stacked = merge.layer_axes(name, shape)
     axes = tuple(range(stacked, len(shape)))
     first = name.endswith(("query/kernel", "key/kernel", "value/kernel"))
     cut = 1 if first else max(len(axes) - 1, 0)

@@ -157,7 +157,7 @@ def _hidden_matrices(params: Params) -> Params:
     for name, leaf in merge.flatten(params).items():
         dimensions[name] = None
         if name.endswith("kernel") and not name.endswith(outer):
-            stacked = int(next(iter(merge.separate(name, leaf.shape).values())) is not None)
+            stacked = merge.layer_axes(name, leaf.shape)
             axes = tuple(range(stacked, leaf.ndim))
             inputs = len(axes) - 1 if name.endswith("out/kernel") else 1
             dimensions[name] = contrib.MuonDimensionNumbers(axes[:inputs], axes[inputs:])

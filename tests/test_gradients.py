@@ -55,8 +55,7 @@ def params():
 
 
 def computed(config, params, parts, freeze=()):
-    made = {"generate": objectives.generate, "classify": objectives.classify}
-    objective = made[config.objective](config)
+    objective = objectives.of(config)
     trained, frozen = optim.partition(params, freeze) if freeze else (params, {})
     run = jax.jit(lambda trained: gradients(objective, config, trained, frozen, parts, None))
     return run(trained)

@@ -117,6 +117,11 @@ def unstack_layers(tree: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def layer_axes(name: str, shape: Sequence[int]) -> int:
+    """How many axes of an array stand for layers: 1, the first, of a stack; 0 of all others."""
+    return int(bool(shape) and _STACK.search(name) is not None)
+
+
 def separate(name: str, shape: Sequence[int]) -> dict[str, int | None]:
     """Names under which people and files know one array, with the index of each in axis 0.
 

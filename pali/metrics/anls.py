@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float
 from rapidfuzz.distance import Levenshtein
 
-from pali.metrics.exact_match import as_references, check_lengths
+from pali.metrics.per_item import chosen, per_item
 
 THRESHOLD = 0.5
 MOST_ITEMS = 6
@@ -56,16 +56,12 @@ def anls_per_item(
     targets: Sequence[str | Sequence[str]], predictions: Sequence[str], variant: str = "rrc"
 ) -> Float[np.ndarray, " n"]:
     """The score of each question; the arguments are those of `anls`."""
-    check_lengths(targets, predictions)
-    if variant not in VARIANTS:
-        raise ValueError(f"no variant {variant!r} of ANLS; there are {', '.join(VARIANTS)}")
-    similarity = VARIANTS[variant]
-    scores = np.zeros(len(targets))
-    for i, (answers, said) in enumerate(zip(map(as_references, targets), predictions, strict=True)):
-        if not answers:
-            raise ValueError(f"question {i} has no answer: ANLS needs at least one")
-        scores[i] = max(similarity(answer, said) for answer in answers)
-    return scores
+    similarity = chosen(VARIANTS, variant, "variant of ANLS")
+
+    def nearest(answers: list[str], said: str) -> float:
+        return max(similarity(answer, said) for answer in answers)
+
+    return per_item(targets, predictions, nearest, needs="ANLS needs at least one")
 
 
 def in_any_order(answer: str) -> list[str]:

@@ -21,7 +21,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from pali.metrics.exact_match import as_references, check_lengths, normalise
+from pali.metrics.exact_match import normalise
+from pali.metrics.per_item import chosen, per_item
 
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -54,13 +55,12 @@ def answer_match_per_item(
     targets: Sequence[str | Sequence[str]], predictions: Sequence[str], rule: str = "nfkc-space"
 ) -> Float[np.ndarray, " n"]:
     """1 or 0 for each question; the arguments are those of `answer_match`."""
-    check_lengths(targets, predictions)
-    if rule not in RULES:
-        raise ValueError(f"no rule {rule!r} of exact match; there are {', '.join(RULES)}")
-    spelled = RULES[rule]
-    pairs = zip(map(as_references, targets), predictions, strict=True)
-    right = [spelled(said) in map(spelled, answers) for answers, said in pairs]
-    return np.array(right, np.float64)
+    spelled = chosen(RULES, rule, "rule of exact match")
+
+    def right(answers: list[str], said: str) -> bool:
+        return spelled(said) in map(spelled, answers)
+
+    return per_item(targets, predictions, right)
 
 
 def _tally(text: str) -> str:

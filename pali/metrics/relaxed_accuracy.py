@@ -14,14 +14,16 @@ century, and nan never is a number that is near. The score is the share of right
 of several targets one must fit. For ChartQA the mean over its human and its augmented half is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from pali.metrics.exact_match import as_references, check_lengths
+from pali.metrics.per_item import chosen, per_item
 
-VARIANTS = ("lower", "exact")
+VARIANTS: dict[str, Callable[[str], str]] = {"lower": str.lower, "exact": str}
+"""What is compared of texts that are no numbers."""
+
 TOLERANCE = 0.05
 
 
@@ -49,14 +51,12 @@ def relaxed_accuracy_per_item(
     targets: Sequence[str | Sequence[str]], predictions: Sequence[str], variant: str = "lower"
 ) -> Float[np.ndarray, " n"]:
     """1 or 0 for each question; the arguments are those of `relaxed_accuracy`."""
-    check_lengths(targets, predictions)
-    if variant not in VARIANTS:
-        raise ValueError(
-            f"no variant {variant!r} of relaxed accuracy; there are {', '.join(VARIANTS)}"
-        )
-    pairs = zip(map(as_references, targets), predictions, strict=True)
-    right = [any(is_near(t, said, variant) for t in answers) for answers, said in pairs]
-    return np.array(right, np.float64)
+    chosen(VARIANTS, variant, "variant of relaxed accuracy")  # Known, whatever the answers are.
+
+    def right(answers: list[str], said: str) -> bool:
+        return any(is_near(target, said, variant) for target in answers)
+
+    return per_item(targets, predictions, right)
 
 
 def is_near(target: str, prediction: str, variant: str = "lower") -> bool:
@@ -64,9 +64,8 @@ def is_near(target: str, prediction: str, variant: str = "lower") -> bool:
     said, true = _number(prediction), _number(target)
     if said is not None and true:
         return abs(said - true) / abs(true) <= TOLERANCE
-    if variant == "lower":
-        return prediction.lower() == target.lower()
-    return prediction == target
+    spelled = VARIANTS[variant]
+    return spelled(prediction) == spelled(target)
 
 
 def _number(text: str) -> float | None:

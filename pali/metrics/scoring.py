@@ -245,7 +245,7 @@ METRICS = {
     ),
     "relaxed_accuracy": Metric(
         "ChartQA: numbers may be off by 5 %",
-        relaxed_accuracy.VARIANTS,
+        tuple(relaxed_accuracy.VARIANTS),
         _mean_of("relaxed_accuracy", relaxed_accuracy.relaxed_accuracy_per_item),
     ),
     "cer": Metric(

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pali.metrics import vqa_normalisation as spelling
-from pali.metrics.exact_match import as_references, check_lengths
+from pali.metrics.per_item import chosen, per_item
 
 ANSWERS = 10
 """How many answers a question has in the official data."""
@@ -57,16 +57,9 @@ def vqa_accuracy_per_item(
     targets: Sequence[str | Sequence[str]], predictions: Sequence[str], variant: str = "official"
 ) -> Float[np.ndarray, " n"]:
     """The accuracy of each question; the arguments are those of `vqa_accuracy`."""
-    check_lengths(targets, predictions)
-    if variant not in VARIANTS:
-        raise ValueError(f"no variant {variant!r} of VQA accuracy; there are {', '.join(VARIANTS)}")
-    accuracy = VARIANTS[variant]
-    scores = np.zeros(len(targets))
-    for i, (answers, said) in enumerate(zip(map(as_references, targets), predictions, strict=True)):
-        if not answers:
-            raise ValueError(f"question {i} has no answer: VQA accuracy compares with people's")
-        scores[i] = accuracy(answers, said)
-    return scores
+    accuracy = chosen(VARIANTS, variant, "variant of VQA accuracy")
+    needs = "VQA accuracy compares with people's"
+    return per_item(targets, predictions, accuracy, needs=needs)
 
 
 def _official(answers: Sequence[str], prediction: str) -> float:

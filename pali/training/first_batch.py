@@ -32,16 +32,15 @@ def write(workdir: Path, parts: Sequence[Batch], tokenizer: Tokenizer) -> Path:
       parts: the batch, as the model gets it; texts that are cut are shown cut.
       tokenizer: makes text of it again.
     """
-    shown = [
-        _row(part, row, tokenizer)
-        for part in parts
-        for row in range(min(_rows(part), max(1, ROWS // len(parts))))
-    ]
     path = workdir / FILE
     if jax.process_index() == 0:
-        path.write_text(
-            sheet.page("The first batch, as the model reads it", shown), encoding="utf-8"
-        )
+        shown = [
+            _row(part, row, tokenizer)
+            for part in parts
+            for row in range(min(_rows(part), max(1, ROWS // len(parts))))
+        ]
+        page = sheet.page("The first batch, as the model reads it", shown)
+        path.write_text(page, encoding="utf-8")
     return path
 
 
