@@ -305,7 +305,7 @@ def _newest(
         try:
             found, before = store.restore(wanted, step, since=("unusable",))
         except DamagedCheckpoint as error:
-            say(f"{error} It was moved to {store.set_aside(step)}.")
+            say(f"{error.args[0]} It was moved to {store.set_aside(step)}.")
             continue
         if before.get("frozen", note["frozen"]) != note["frozen"]:
             raise ValueError(

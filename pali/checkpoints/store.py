@@ -26,7 +26,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pali.checkpoints import merge
+from pali.checkpoints import abandoned_reads, merge
 
 FORMAT_VERSION = 1
 """Raised when older code could no longer read what is written; older versions stay readable."""
@@ -40,7 +40,10 @@ ASIDE = "damaged_checkpoints"
 
 
 class DamagedCheckpoint(ValueError):
-    """A checkpoint that is there but cannot be read."""
+    """A checkpoint that is there but cannot be read: `args` are what is damaged, and what to do."""
+
+    def __str__(self) -> str:
+        return " ".join(self.args)
 
 
 class CheckpointStore:
@@ -298,14 +301,16 @@ class CheckpointStore:
     def _damage(self, step: int) -> Iterator[None]:
         """Orbax meets a damaged file with any exception there is; this says which folder it was."""
         try:
-            yield
+            with abandoned_reads.unreported():
+                yield
         except Exception as error:
             others = [other for other in self.steps() if other != step]
             rest = f"from step {others[-1]}" if others else "from the beginning"
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = error.__cause__ or error
+            reason = " ".join(str(reason).split())[:200] or type(reason).__name__
             raise DamagedCheckpoint(
-                f"checkpoint {self.folder / str(step)} is damaged ({reason}). Delete that folder; "
-                f"the same command then goes on {rest}."
+                f"checkpoint {self.folder / str(step)} is damaged ({reason}).",
+                f"Delete that folder; the same command then goes on {rest}.",
             ) from error
 
     def _whole(self, step: int) -> bool:
