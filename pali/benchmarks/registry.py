@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every benchmark, by name."""
+
+from __future__ import annotations
+
+import difflib
+
+from pali.benchmarks.benchmark import Benchmark
+from pali.benchmarks.captions import COCO_CAPTIONS, NOCAPS, TEXTCAPS, VIZWIZ_CAPTIONS
+
+FAMILIES: dict[str, tuple[Benchmark, ...]] = {
+    "captions": (COCO_CAPTIONS, NOCAPS, TEXTCAPS, VIZWIZ_CAPTIONS),
+}
+"""By what is asked."""
+
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark for family in FAMILIES.values() for benchmark in family
+}
+
+
+def get(name: str) -> Benchmark:
+    """The benchmark of a name; ValueError names the near ones."""
+    if name not in BENCHMARKS:
+        near = difflib.get_close_matches(name, BENCHMARKS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BENCHMARKS)}"
+        raise ValueError(f"no benchmark {name!r}; {hint}")
+    return BENCHMARKS[name]

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every benchmark on raw files of its layout: read, scored, handed in, and refused when damaged."""
+
+import copy
+import json
+
+import pytest
+
+from pali.benchmarks import predictions, score
+from pali.benchmarks.registry import BENCHMARKS
+from pali.metrics.pairs import collect
+from tests.benchmarks.layouts import LAYOUTS, encoded, write
+
+CASES = [(name, split) for name, splits in LAYOUTS.items() for split in splits]
+# The first split of each, and one whose answers are hidden: others have files alike.
+READ_APART = [
+    (name, split)
+    for name, splits in LAYOUTS.items()
+    for split in dict.fromkeys(
+        [next(iter(splits)), *[s for s in splits if BENCHMARKS[name].splits[s].hidden][:1]]
+    )
+]
+JUNK = (None, 3.5, "x", [], {}, True)
+
+
+def places(value, path=()):
+    """Every key of a JSON value, of the first two rows of each list."""
+    if isinstance(value, dict):
+        keys = list(value)[:40]
+    elif isinstance(value, list):
+        keys = list(range(min(2, len(value))))
+    else:
+        return
+    for key in keys:
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+def damaged(content):
+    """Copies of a file with one field gone, or of another kind."""
+    for path in places(content):
+        for junk in ("gone", *JUNK):
+            other = copy.deepcopy(content)
+            place = other
+            for key in path[:-1]:
+                place = place[key]
+            if junk == "gone":
+                del place[path[-1]]
+            else:
+                place[path[-1]] = junk
+            yield other
+
+
+def answer_to(benchmark, item):
+    """A right answer, as a file of predictions has it."""
+    right = getattr(benchmark.scorer, "right", None)
+    return right(item) if right else item.references[0]
+
+
+@pytest.mark.parametrize(("name", "split"), CASES)
+def test_a_split_is_read(raw, name, split):
+    benchmark = BENCHMARKS[name]
+    items = benchmark.items(raw(name, split), split)
+    assert len({str(item.id) for item in items}) == len(items)
+    for item in items:
+        assert benchmark.inputs(item)
+        assert all(isinstance(text, str) for text in item.references)
+        if benchmark.splits[split].hidden:
+            assert not item.references
+    assert benchmark.splits[split].hidden or any(item.references for item in items)
+
+
+@pytest.mark.parametrize(("name", "split"), CASES)
+def test_its_first_file_is_enough(raw, name, split):
+    benchmark = BENCHMARKS[name]
+    folder = raw(name, split)
+    files = benchmark.splits[split].files
+    file = next(path for path in folder.rglob("*") if path.match(files[0]) or path == folder)
+    alone, whole = (benchmark.items(where, split) for where in (file, folder))
+    assert [item.id for item in alone] == [item.id for item in whole]
+    assert [item.references for item in alone] == [item.references for item in whole]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [c for c in CASES if not BENCHMARKS[c[0]].splits[c[1]].hidden]
+)
+def test_right_answers_are_the_best(raw, name, split):
+    benchmark = BENCHMARKS[name]
+    items = [item for item in benchmark.items(raw(name, split), split) if item.references]
+    tokenizer = "ptb-py" if benchmark.scorer.tokenized else None
+
+    def scored(answers):
+        rows = collect("x", [(f"{i}", key, answer) for i, (key, answer) in enumerate(answers)])
+        return score.score_rows(benchmark, split, items, rows, tokenizer=tokenizer)
+
+    read = benchmark.scorer.answer
+    right = scored([(item.id, read(answer_to(benchmark, item))) for item in items])
+    again = scored([(item.id, read(answer_to(benchmark, item))) for item in items[::-1]])
+    assert again.scores == pytest.approx(right.scores)
+    assert again.per_item == pytest.approx(right.per_item)
+    signature = right.signature
+    assert (signature.benchmark, signature.split, signature.items) == (name, split, len(items))
+    assert set(right.signatures) == set(right.scores)
+    assert signature.metric == benchmark.scorer.metric
+    better = -1 if signature.metric in ("cer", "wer") else 1
+    wrong = scored([(item.id, read(benchmark_wrong(benchmark, item))) for item in items])
+    assert better * right.score > better * wrong.score or len(items) == 1
+
+
+def benchmark_wrong(benchmark, item):
+    wrong = getattr(benchmark.scorer, "wrong", None)
+    return wrong(item) if wrong else "zebra crossing"
+
+
+@pytest.mark.parametrize(("name", "split"), READ_APART)
+def test_a_damaged_file_is_named(tmp_path, name, split):
+    benchmark = BENCHMARKS[name]
+    for file, content in LAYOUTS[name][split].items():
+        write(tmp_path, LAYOUTS[name][split])
+        path = tmp_path / file
+        short = path.name
+        whole = path.read_bytes()
+        if file.endswith(".json"):
+            for junk in (
+                b"",
+                whole[:-2],
+                whole[: len(whole) // 2],
+                b"[]",
+                b"null",
+                b"\xff\xfe",
+                b"{}",
+            ):
+                path.write_bytes(junk)
+                refused_or_read(benchmark, tmp_path, split, short)
+        if not isinstance(content, (bytes, str)):
+            for other in damaged(content):
+                path.write_bytes(encoded(file, other))
+                refused_or_read(benchmark, tmp_path, split, short)
+
+
+def refused_or_read(benchmark, folder, split, file):
+    """Nothing but an error that names the file, or items that are whole."""
+    try:
+        items = benchmark.items(folder, split)
+    except ValueError as refused:
+        message = str(refused)
+        assert file in message or str(folder) in message
+        return
+    for item in items:
+        assert isinstance(item.id, (int, str))
+        assert isinstance(item.picture, str)
+        assert isinstance(item.question, str)
+        assert all(isinstance(text, str) for text in item.references)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [c for c in CASES if BENCHMARKS[c[0]].submission is not None]
+)
+def test_what_a_server_takes_is_written_and_read(raw, tmp_path, name, split):
+    benchmark = BENCHMARKS[name]
+    items = benchmark.items(raw(name, split), split)
+    answers = {str(item.id): f"answer\u2028{i}" for i, item in enumerate(items)}
+    path = tmp_path / "submission.json"
+    predictions.write_submission(path, benchmark, items, answers)
+    rows = predictions.read_predictions(path, benchmark)
+    assert rows.values == answers
+    if not benchmark.submission.mapping:
+        assert rows.types == {str(item.id): type(item.id) for item in items}
+        first = json.loads(path.read_text("utf-8"))[0]
+        assert list(first) == [benchmark.submission.id, benchmark.submission.answer]
+    del answers[str(items[0].id)]
+    with pytest.raises(ValueError, match=f"1 are missing: {items[0].id}"):
+        predictions.write_submission(path, benchmark, items, answers)
+
+
+def test_every_split_has_a_layout():
+    # Languages of one benchmark have files alike: one of them stands for the others.
+    for name, benchmark in BENCHMARKS.items():
+        wanted = {split for split in benchmark.splits if not split.startswith(("test-", "dev-"))}
+        assert wanted - {"testdev"} <= set(LAYOUTS[name]) | {"testdev"}, name
