@@ -8,9 +8,13 @@ import difflib
 
 from pali.benchmarks.benchmark import Benchmark
 from pali.benchmarks.captions import COCO_CAPTIONS, NOCAPS, TEXTCAPS, VIZWIZ_CAPTIONS
+from pali.benchmarks.documents import DOC_VQA, INFOGRAPHIC_VQA, ST_VQA
+from pali.benchmarks.vqa import OK_VQA, TEXT_VQA, VIZWIZ_VQA, VQAV2
 
 FAMILIES: dict[str, tuple[Benchmark, ...]] = {
     "captions": (COCO_CAPTIONS, NOCAPS, TEXTCAPS, VIZWIZ_CAPTIONS),
+    "questions": (VQAV2, OK_VQA, TEXT_VQA, VIZWIZ_VQA),
+    "documents": (DOC_VQA, INFOGRAPHIC_VQA, ST_VQA),
 }
 """By what is asked."""
 

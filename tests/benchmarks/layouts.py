@@ -125,6 +125,157 @@ def vizwiz_caption(image, text, rejected=False, precanned=False):
     }
 
 
+def ten(*answers):
+    """Ten answers: the last one fills what is missing."""
+    rest = [answers[-1]] * (10 - len(answers))
+    return [
+        {"answer": text, "answer_confidence": "yes", "answer_id": i}
+        for i, text in enumerate([*answers, *rest], 1)
+    ]
+
+
+def vqa_annotation(number, kind, answer_type, *answers, raw=False):
+    rows = ten(*answers)
+    if raw:
+        rows = [{**row, "raw_answer": row["answer"]} for row in rows]
+    return {
+        "question_type": kind,
+        "multiple_choice_answer": answers[-1],
+        "answers": rows,
+        "image_id": number // 1000,
+        "answer_type": answer_type,
+        "question_id": number,
+    }
+
+
+def vqa_questions(subset, asked):
+    return {
+        "info": {"version": "2.0"},
+        "task_type": "Open-Ended",
+        "data_type": "mscoco",
+        "license": {},
+        "data_subtype": subset,
+        "questions": [
+            {"image_id": key // 1000, "question": text, "question_id": key}
+            for key, text in asked.items()
+        ],
+    }
+
+
+def vqa_annotations(subset, rows):
+    return {
+        "info": {"version": "2.0"},
+        "license": {},
+        "data_subtype": subset,
+        "annotations": rows,
+        "data_type": "mscoco",
+    }
+
+
+ASKED = {
+    262148000: "Where is he looking?",
+    262148001: "Is it sunny?",
+    393225000: "How many dogs are there?",
+}
+ANNOTATED = [
+    vqa_annotation(262148000, "where is the", "other", "at table", "Down.", "down", "the table"),
+    vqa_annotation(262148001, "is it", "yes/no", "yes"),
+    vqa_annotation(393225000, "how many", "number", "2", "two", "two dogs", "2"),
+]
+
+
+def vqa(prefix, subset, raw=False):
+    rows = [{**row} for row in ANNOTATED]
+    if raw:
+        rows = [
+            {**row, "answers": [{**a, "raw_answer": a["answer"]} for a in row["answers"]]}
+            for row in rows
+        ]
+    return {
+        f"{prefix}mscoco_{subset}_annotations.json": vqa_annotations(subset, rows),
+        f"{prefix}OpenEnded_mscoco_{subset}_questions.json": vqa_questions(subset, ASKED),
+    }
+
+
+def textvqa(split, rows):
+    return {
+        "dataset_type": split,
+        "dataset_name": "textvqa",
+        "dataset_version": "0.5.1",
+        "data": rows,
+    }
+
+
+def textvqa_row(number, question, *answers):
+    row = {
+        "question": question,
+        "image_id": "0054c91397f2fe05",
+        "image_classes": ["Billboard"],
+        "flickr_original_url": "https://farm.example/1.jpg",
+        "image_width": 1024,
+        "image_height": 730,
+        "question_tokens": question.lower().split(),
+        "question_id": number,
+        "set_name": "val",
+    }
+    return row | ({"answers": [each["answer"] for each in ten(*answers)]} if answers else {})
+
+
+def vizwiz_question(number, split, question, kind=None, *answers):
+    row = {"image": f"VizWiz_{split}_{number:08d}.jpg", "question": question}
+    if kind is None:
+        return row
+    rows = [{k: v for k, v in each.items() if k != "answer_id"} for each in ten(*answers)]
+    answerable = int(kind != "unanswerable")
+    return row | {"answers": rows, "answer_type": kind, "answerable": answerable}
+
+
+def doc_question(number, question, answers=None, kinds=None):
+    row = {
+        "questionId": number,
+        "question": question,
+        "image": "documents/xnbl0037_1.png",
+        "docId": 279,
+        "ucsf_document_id": "xnbl0037",
+        "ucsf_document_page_no": "1",
+        "data_split": "val",
+    }
+    if kinds is not None:
+        row["question_types"] = kinds
+    return row if answers is None else row | {"answers": answers}
+
+
+def rrc(name, split, rows):
+    return {"dataset_name": name, "dataset_version": "1.0", "dataset_split": split, "data": rows}
+
+
+def info_question(number, question, answers=None):
+    row = {
+        "questionId": number,
+        "question": question,
+        "image_local_name": "38313.jpeg",
+        "image_url": "https://blog.example/38313.jpeg",
+        "ocr_output_file": "38313.json",
+        "data_split": "val",
+    }
+    if answers is None:
+        return row
+    return row | {"answers": answers, "answer_type": ["multi span"], "evidence": ["text"]}
+
+
+def st_question(number, question, answers=None):
+    row = {
+        "question": question,
+        "file_path": "coco-text/COCO_train2014_000000419839.jpg",
+        "file_name": "COCO_train2014_000000419839.jpg",
+        "question_id": number,
+        "dataset": "coco-text",
+        "set_name": "train",
+        "question_tokens": question.split(),
+    }
+    return row if answers is None else row | {"answers": answers}
+
+
 LAYOUTS = {
     "coco_captions": {
         "test": {"dataset_coco.json": KARPATHY},
@@ -203,6 +354,107 @@ LAYOUTS = {
         },
         "test": {
             "annotations/test.json": {"info": {}, "images": [vizwiz_image(31181, "test")]},
+        },
+    },
+    "vqav2": {
+        "val": vqa("v2_", "val2014"),
+        "train": vqa("v2_", "train2014"),
+        "test": {"v2_OpenEnded_mscoco_test2015_questions.json": vqa_questions("test2015", ASKED)},
+        "test-dev": {
+            "v2_OpenEnded_mscoco_test-dev2015_questions.json": vqa_questions(
+                "test-dev2015", dict(list(ASKED.items())[:2])
+            )
+        },
+    },
+    "okvqa": {"val": vqa("", "val2014", raw=True), "train": vqa("", "train2014", raw=True)},
+    "textvqa": {
+        "val": {
+            "TextVQA_0.5.1_val.json": textvqa(
+                "val",
+                [
+                    textvqa_row(34602, "what does the sign say?", "stop", "STOP.", "stop sign"),
+                    textvqa_row(34603, "what brand is it?", "nokia", "Nokia", "nokia"),
+                ],
+            )
+        },
+        "train": {
+            "TextVQA_0.5.1_train.json": textvqa("train", [textvqa_row(0, "what is it?", "dakota")])
+        },
+        "test": {"TextVQA_0.5.1_test.json": textvqa("test", [textvqa_row(39602, "what time?")])},
+    },
+    "vizwiz_vqa": {
+        "val": {
+            "Annotations/val.json": [
+                vizwiz_question(
+                    0, "val", "Ok. There is another picture?", "unanswerable", "unanswerable"
+                ),
+                vizwiz_question(1, "val", "What colour is it?", "other", "grey", "Grey", "blue"),
+                vizwiz_question(2, "val", "Can you see it?", "yes/no", "", "yes", "yes"),
+            ]
+        },
+        "train": {
+            "Annotations/train.json": [vizwiz_question(0, "train", "What is it?", "other", "soup")]
+        },
+        "test": {"Annotations/test.json": [vizwiz_question(0, "test", "What is this?")]},
+    },
+    "docvqa": {
+        "val": {
+            "val_v1.0_withQT.json": rrc(
+                "docvqa",
+                "val",
+                [
+                    doc_question(
+                        49153, "What is the ‘actual’ value?", ["0.28"], ["figure/diagram"]
+                    ),
+                    doc_question(
+                        24580,
+                        "Name of the university?",
+                        ["university of california", "UC"],
+                        ["layout", "form"],
+                    ),
+                    doc_question(57349, "What is the name?", ["itc limited"], []),
+                ],
+            )
+        },
+        "train": {
+            "train_v1.0_withQT.json": rrc(
+                "docvqa", "train", [doc_question(337, "Date?", ["1/8/93"])]
+            )
+        },
+        "test": {"test_v1.0.json": rrc("docvqa", "test", [doc_question(57344, "What title?")])},
+    },
+    "infovqa": {
+        "val": {
+            "infographicsVQA_val_v1.0_withQT.json": rrc(
+                "infographicVQA",
+                "val",
+                [
+                    info_question(98304, "Which two cities?", ["Paris, London"]),
+                    info_question(98305, "How many?", ["70%", "70 %"]),
+                ],
+            )
+        },
+        "train": {
+            "infographicsVQA_train_v1.0.json": rrc(
+                "infographicVQA", "train", [info_question(1, "How many?", ["3"])]
+            )
+        },
+        "test": {
+            "infographicsVQA_test_v1.0.json": rrc(
+                "infographicVQA", "test", [info_question(2, "Who?")]
+            )
+        },
+    },
+    "stvqa": {
+        "test": {"test_task_3.json": {"task": 3, "data": [st_question(72961, "what number?")]}},
+        "train": {
+            "train_task_3.json": {
+                "task": 3,
+                "data": [
+                    st_question(74139, "Where is the train going?", ["to New York", "New York"]),
+                    st_question(74140, "What does it say?", ["STOP"]),
+                ],
+            }
         },
     },
 }
