@@ -111,6 +111,7 @@ def test_no_module_of_the_core_brings_an_extra():
 def test_every_module_imports_where_no_extra_is_installed():
     names = modules()
     refused = [*EXTRAS, "py3langid", "pycocotools", "pycocoevalcap", "resvg_py"]
+    refused += ["jieba", "janome", "pythainlp"]
     refused += ["beartype", "hypothesis", "pytest"]
     program = f"""
         import importlib, sys

@@ -79,8 +79,9 @@ class Files:
         name = self.names[index]
         if not self.root.is_dir():
             return self.root if index == 0 else None
-        if (self.root / name).exists():
-            return self.root / name
+        for spelled in (name, name.removesuffix(".bz2")):
+            if (self.root / spelled).exists():
+                return self.root / spelled
         found = sorted(self.root.glob(f"*/{name}"))
         if len(found) > 1:
             raise ValueError(f"{name} is there twice, {found[0]} and {found[1]}: give one of them")

@@ -9,10 +9,12 @@ import difflib
 from pali.benchmarks.benchmark import Benchmark
 from pali.benchmarks.captions import COCO_CAPTIONS, NOCAPS, TEXTCAPS, VIZWIZ_CAPTIONS
 from pali.benchmarks.documents import DOC_VQA, INFOGRAPHIC_VQA, ST_VQA
+from pali.benchmarks.multilingual import COCO_35L, CROSSMODAL_3600
 from pali.benchmarks.vqa import OK_VQA, TEXT_VQA, VIZWIZ_VQA, VQAV2
 
 FAMILIES: dict[str, tuple[Benchmark, ...]] = {
     "captions": (COCO_CAPTIONS, NOCAPS, TEXTCAPS, VIZWIZ_CAPTIONS),
+    "captions in many languages": (CROSSMODAL_3600, COCO_35L),
     "questions": (VQAV2, OK_VQA, TEXT_VQA, VIZWIZ_VQA),
     "documents": (DOC_VQA, INFOGRAPHIC_VQA, ST_VQA),
 }

@@ -51,7 +51,7 @@ class TextScorer:
     @property
     def metric(self) -> str:
         """The name of the score."""
-        return self.means[0].name if self.means else self.measures[0].name
+        return self.measures[0].name
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -97,37 +97,52 @@ def measured(
     means: Sequence[Mean] = (),
     tokenizer: str = "none",
     notes: Sequence[str] = (),
+    apart: bool = False,
 ) -> Scored:
     """Scores of texts that are ready to be compared.
+
+    Args:
+      items: their groups.
+      references: of each item.
+      answers: of each item.
+      measures: the first is the score, unless there are means.
+      means: over groups.
+      tokenizer: what made the tokens.
+      notes: what is to be said.
+      apart: whether groups do not belong together: each item counts in its group alone.
 
     Raises:
       ValueError: a metric has nothing to measure.
     """
     members = _members(items)
+    apart = apart and bool(members)
     groups: dict[str, dict[str, float]] = {group: {} for group in members}
     scores: dict[str, float] = {}
-    variants: dict[str, str] = {}
-    per_item: list[float | None] = []
-    for measure in measures:
+    per_item: list[float | None] = [None] * len(items)
+    for place, measure in enumerate(measures):
         metric = scoring.METRICS[measure.metric]
-        found, each = metric.compute(references, answers, measure.variant)
-        scores[measure.name] = next(iter(found.values()))
-        variants[measure.name] = metric.described(measure.variant)
-        per_item = per_item or each
+        each: list[float | None] = [None] * len(items)
+        if not apart:
+            found, each = metric.compute(references, answers, measure.variant)
+            scores[measure.name] = next(iter(found.values()))
         for group, places in members.items():
-            if metric.mean:
+            if metric.mean and not apart:
                 groups[group][measure.name] = sum(each[i] or 0.0 for i in places) / len(places)
-            else:
-                known, said = [references[i] for i in places], [answers[i] for i in places]
-                found, _ = metric.compute(known, said, measure.variant)
-                groups[group][measure.name] = next(iter(found.values()))
-    name = measures[0].name
-    mean = averages(groups, name, means)
+                continue
+            known, said = [references[i] for i in places], [answers[i] for i in places]
+            found, part = metric.compute(known, said, measure.variant)
+            groups[group][measure.name] = next(iter(found.values()))
+            if apart:
+                for i, value in zip(places, part, strict=True):
+                    each[i] = value
+        per_item = each if place == 0 else per_item
+    variants = {m.name: scoring.METRICS[m.metric].described(m.variant) for m in measures}
+    mean = averages(groups, measures[0].name, means)
     return Scored(
         mean | scores,
         groups,
         per_item,
-        dict.fromkeys(mean, variants[name]) | variants,
+        dict.fromkeys(mean, variants[measures[0].name]) | variants,
         tokenizer,
         tuple(notes),
     )

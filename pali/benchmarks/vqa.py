@@ -3,7 +3,7 @@
 """Questions that ten people answered: VQAv2, OK-VQA, TextVQA, VizWiz-VQA.
 
 Score: VQA accuracy against the ten answers (pali/metrics/vqa_accuracy.py), in 0..1, and that of
-each type of answer and question. Variants: `official` (VQAv2, OK-VQA, TextVQA), `vizwiz` (VizWiz-VQA);
+each type of answer and question. Variants: `official` (VQAv2, OK-VQA, TextVQA) and `vizwiz`;
 "unanswerable" is an answer like any other there.
 
 Answers are scored as they are given, without the questions; a file of questions beside that of the

@@ -78,6 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write what the benchmark's server takes, and score nothing",
     )
     parser.add_argument(
+        "--check-tokenizer",
+        action="store_true",
+        help="of xm3600: how near our segmenters come to the released tokens, by language",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="one JSON object: score, per_item, signature, notes"
     )
 
@@ -88,6 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(arguments.json)
     if (arguments.benchmark is None) == (arguments.metric is None):
         raise CommandError("name a benchmark, or a metric with --metric; --list has the benchmarks")
+    if arguments.check_tokenizer:
+        arguments.predictions = arguments.predictions or arguments.references
     for name in ("references", "predictions"):
         if getattr(arguments, name) is None:
             raise CommandError(f"--{name} is missing: which file is it?")
@@ -129,6 +136,9 @@ def _benchmark(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
     benchmark = registry.get(arguments.benchmark)
     references, predictions = Path(arguments.references), Path(arguments.predictions)
+    if arguments.check_tokenizer:
+        _check_tokenizer(arguments, benchmark)
+        return None
     if arguments.submission is not None:
         _submit(arguments, benchmark)
         return None
@@ -174,6 +184,22 @@ def _submit(arguments: argparse.Namespace, benchmark: Benchmark) -> None:
     predictions.write_submission(Path(arguments.submission), benchmark, items, said)
     assert benchmark.submission is not None  # Else nothing could be written.
     print(f"{len(items):,} answers for {benchmark.submission.where}: {arguments.submission}")
+
+
+def _check_tokenizer(arguments: argparse.Namespace, benchmark: Benchmark) -> None:
+    from pathlib import Path
+
+    from pali.benchmarks import protocols
+
+    items = benchmark.items(Path(arguments.references), arguments.split)
+    if any("tokenized" not in item.facts for item in items):
+        raise CommandError(f"{benchmark.name} has no released tokens; xm3600 has")
+    found = protocols.agreement(items)
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+        return
+    for lang, share in sorted(found.items(), key=lambda pair: pair[1]):
+        print(f"{lang:<4} {share:.4f}")
 
 
 def _list(as_json: bool) -> int:

@@ -276,6 +276,74 @@ def st_question(number, question, answers=None):
     return row if answers is None else row | {"answers": answers}
 
 
+_XM = (
+    "ar bn cs da de el en es fa fi fil fr he hi hr hu id it ja ko mi nl no pl pt quz ro ru sv sw "
+    "te th tr uk vi zh"
+)
+XM_LANGUAGES = _XM.split()
+IN_THEIR_WORDS = {
+    "en": (
+        ["A dog on the grass.", "Brown dog, running"],
+        ["a dog on the grass .", "brown dog , running"],
+    ),
+    "zh": (["一只狗在草地上跑。"], ["一只 狗 在 草地 上 跑 。"]),
+    "ja": (["芝生の上を走る犬。"], ["芝生 の 上 を 走る 犬 。"]),
+    "th": (["สุนัขวิ่งบนหญ้า"], ["สุนัข วิ่ง บน หญ้า"]),
+    "ko": (["잔디 위를 달리는 개"], ["잔디 위를 달리는 개"]),
+    "sw": (["Mbwa kwenye nyasi."], ["mbwa kwenye nyasi ."]),
+}
+MORE_WORDS = {
+    "en": (["Two boats on a lake."], ["two boats on a lake ."]),
+    "zh": (["湖上有两条船。"], ["湖上 有 两条 船 。"]),
+    "ja": (["湖に浮かぶ二隻のボート"], ["湖 に 浮かぶ 二 隻 の ボート"]),
+    "th": (["เรือสองลำในทะเลสาบ"], ["เรือ สอง ลำ ใน ทะเลสาบ"]),
+    "ko": (["호수 위의 보트 두 척"], ["호수 위의 보트 두 척"]),
+    "sw": (["Mashua mbili ziwani"], ["mashua mbili ziwani"]),
+}
+
+
+def xm3600_row(key, words, number):
+    """A line of captions.jsonl; languages that have no words here get a name of their own."""
+    row = {"image/key": key, "image/locale": "sw"}
+    for lang in XM_LANGUAGES:
+        raw, tokens = words.get(lang, ([f"{lang} {number}"], [f"{lang} {number}"]))
+        row[lang] = {
+            "caption": raw,
+            "caption/tokenized": tokens,
+            "caption/tokenized/lowercase": [text.lower() for text in tokens],
+        }
+    return row
+
+
+XM3600 = {
+    "captions.jsonl": [
+        xm3600_row("000411001ff7dd4f", IN_THEIR_WORDS, "one"),
+        xm3600_row("00048daad5da2fe8", MORE_WORDS, "two"),
+    ]
+}
+
+
+def coco_mt(image, number, lang, english, translation):
+    return {
+        "image_id": f"{image}_{number}",
+        "src_lang": "en",
+        "trg_lang": lang,
+        "caption_tokenized": english,
+        "translation_tokenized": translation,
+        "backtranslation_tokenized": english,
+    }
+
+
+COCO_MT = {
+    "coco_mt_dev.jsonl.bz2": [
+        coco_mt(391895, 0, "de", "a dog on the grass .", "ein hund auf dem gras ."),
+        coco_mt(391895, 1, "de", "a dog runs", "ein hund läuft"),
+        coco_mt(391895, 0, "sw", "a dog on the grass .", "mbwa kwenye nyasi ."),
+        coco_mt(60623, 0, "de", "two boats", "zwei boote"),
+        coco_mt(60623, 0, "sw", "two boats", "mashua mbili"),
+    ]
+}
+
 LAYOUTS = {
     "coco_captions": {
         "test": {"dataset_coco.json": KARPATHY},
@@ -457,6 +525,8 @@ LAYOUTS = {
             }
         },
     },
+    "xm3600": dict.fromkeys(("test", "test-en", "test-th"), XM3600),
+    "coco_35l": dict.fromkeys(("dev", "dev-sw"), COCO_MT),
 }
 """By benchmark and split."""
 

@@ -17,10 +17,12 @@ CASES = [(name, split) for name, splits in LAYOUTS.items() for split in splits]
 READ_APART = [
     (name, split)
     for name, splits in LAYOUTS.items()
+    if name != "xm3600"
     for split in dict.fromkeys(
         [next(iter(splits)), *[s for s in splits if BENCHMARKS[name].splits[s].hidden][:1]]
     )
 ]
+READ_APART.append(("xm3600", "test-en"))
 JUNK = (None, 3.5, "x", [], {}, True)
 
 
@@ -102,8 +104,8 @@ def test_right_answers_are_the_best(raw, name, split):
     signature = right.signature
     assert (signature.benchmark, signature.split, signature.items) == (name, split, len(items))
     assert set(right.signatures) == set(right.scores)
-    assert signature.metric == benchmark.scorer.metric
-    better = -1 if signature.metric in ("cer", "wer") else 1
+    assert signature.metric.startswith(benchmark.scorer.metric)
+    better = -1 if benchmark.scorer.metric in ("cer", "wer") else 1
     wrong = scored([(item.id, read(benchmark_wrong(benchmark, item))) for item in items])
     assert better * right.score > better * wrong.score or len(items) == 1
 
@@ -116,8 +118,12 @@ def benchmark_wrong(benchmark, item):
 @pytest.mark.parametrize(("name", "split"), READ_APART)
 def test_a_damaged_file_is_named(tmp_path, name, split):
     benchmark = BENCHMARKS[name]
-    for file, content in LAYOUTS[name][split].items():
-        write(tmp_path, LAYOUTS[name][split])
+    layout = LAYOUTS[name][split]
+    if name == "xm3600":  # Languages that are not asked for may be missing.
+        rows = [{k: row[k] for k in ("image/key", "en")} for row in layout["captions.jsonl"]]
+        layout = {"captions.jsonl": rows}
+    for file, content in layout.items():
+        write(tmp_path, layout)
         path = tmp_path / file
         short = path.name
         whole = path.read_bytes()
