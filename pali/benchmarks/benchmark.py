@@ -68,10 +68,28 @@ class Files:
           ValueError: it is there twice.
         """
         found = self.optional(index)
+        if found is None and not self.root.is_dir():
+            raise FileNotFoundError(
+                f"{self.root} is one file, and {self.names[index]} is needed as well: give the "
+                "folder that has both"
+            )
         if found is None:
             raise FileNotFoundError(
                 f"{self.root} has no {self.names[index]}, also not in a folder of it"
             )
+        return found
+
+    def like(self, pattern: str) -> list[Path]:
+        """Every file of that pattern, in their order; a file given alone is the only one.
+
+        Raises:
+          FileNotFoundError: there is none.
+        """
+        if not self.root.is_dir():
+            return [self.root]
+        found = sorted(self.root.glob(pattern)) or sorted(self.root.glob(f"*/{pattern}"))
+        if not found:
+            raise FileNotFoundError(f"{self.root} has no {pattern}, also not in a folder of it")
         return found
 
     def optional(self, index: int) -> Path | None:

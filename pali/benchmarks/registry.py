@@ -8,15 +8,19 @@ import difflib
 
 from pali.benchmarks.benchmark import Benchmark
 from pali.benchmarks.captions import COCO_CAPTIONS, NOCAPS, TEXTCAPS, VIZWIZ_CAPTIONS
+from pali.benchmarks.charts import AI2D, CHART_QA, TALLY_QA
 from pali.benchmarks.documents import DOC_VQA, INFOGRAPHIC_VQA, ST_VQA
+from pali.benchmarks.gqa import GQA, XGQA
+from pali.benchmarks.maxm import MAXM
 from pali.benchmarks.multilingual import COCO_35L, CROSSMODAL_3600
 from pali.benchmarks.vqa import OK_VQA, TEXT_VQA, VIZWIZ_VQA, VQAV2
 
 FAMILIES: dict[str, tuple[Benchmark, ...]] = {
     "captions": (COCO_CAPTIONS, NOCAPS, TEXTCAPS, VIZWIZ_CAPTIONS),
     "captions in many languages": (CROSSMODAL_3600, COCO_35L),
-    "questions": (VQAV2, OK_VQA, TEXT_VQA, VIZWIZ_VQA),
-    "documents": (DOC_VQA, INFOGRAPHIC_VQA, ST_VQA),
+    "questions": (VQAV2, OK_VQA, TEXT_VQA, VIZWIZ_VQA, GQA, TALLY_QA),
+    "questions in many languages": (XGQA, MAXM),
+    "documents": (DOC_VQA, INFOGRAPHIC_VQA, ST_VQA, CHART_QA, AI2D),
 }
 """By what is asked."""
 

@@ -344,6 +344,140 @@ COCO_MT = {
     ]
 }
 
+
+def gqa_row(image, question, answer=None, structural="query"):
+    row = {"question": question, "imageId": image, "isBalanced": True}
+    if answer is None:
+        return row
+    return row | {
+        "semantic": [{"operation": "select", "dependencies": [], "argument": "boy (1)"}],
+        "entailed": ["02930158"],
+        "equivalent": ["02930152"],
+        "types": {"detailed": "directWhich", "semantic": "rel", "structural": structural},
+        "answer": answer,
+        "groups": {"global": None, "local": "10q-wall_color"},
+        "semanticStr": "select: boy",
+        "annotations": {"answer": {}, "question": {}, "fullAnswer": {}},
+        "fullAnswer": f"It is {answer}.",
+    }
+
+
+GQA = {
+    "201307251": gqa_row("n161313", "Is it overcast?", "no", "verify"),
+    "201640614": gqa_row("n235859", "Who is wearing the dress?", "woman"),
+    "202225914": gqa_row(
+        "n336443", "Does the utensil on top of the table look clean?", "no", "verify"
+    ),
+}
+XGQA_LANGUAGES = ("bn", "de", "en", "id", "ko", "pt", "ru", "zh")
+
+
+def xgqa(lang):
+    rows = {k: {**row, "question": f"{lang}: {row['question']}"} for k, row in GQA.items()}
+    # The release has fewer fields than GQA's own file.
+    return {k: {f: r[f] for f in ("question", "imageId", "answer")} for k, r in rows.items()}
+
+
+def maxm(lang, rows):
+    return {
+        "dataset": "maxm",
+        "version": "v1",
+        "split": lang,
+        "annotations": [
+            {
+                "image_id": image,
+                "image_url": f"https://open-images.example/{image}.jpg",
+                "qa_pairs": [
+                    {
+                        "question_id": f"{image}_{i}",
+                        "question": question,
+                        "answers": answers,
+                        "processed_answers": processed,
+                        "is_collection": False,
+                    }
+                    for i, (question, answers, processed) in enumerate(pairs)
+                ],
+            }
+            for image, pairs in rows.items()
+        ],
+    }
+
+
+MAXM = {
+    "maxm_v1/maxm_v1_fr.json": maxm(
+        "fr", {"0a1": [("De quelle couleur ?", ["bleu", "Bleu clair"], ["bleu", "bleu clair"])]}
+    ),
+    "maxm_v1/maxm_v1_th.json": maxm("th", {"0b2": [("สุนัขอยู่ที่ไหน", ["บนหญ้า"], ["บน หญ้า"])]}),
+    "maxm_v1/maxm_v1_yesno_fr.json": maxm("fr", {"0c3": [("Est-ce bleu ?", ["oui"], ["oui"])]}),
+}
+
+
+def chart_row(name, query, label):
+    return {"imgname": name, "query": query, "label": label}
+
+
+def chartqa(split):
+    return {
+        f"ChartQA Dataset/{split}/{split}_human.json": [
+            chart_row("41699051005347.png", "How many food item is shown in the bar graph?", "14"),
+            chart_row("41699051005347.png", "Is the value 'Yes'?", "No"),
+        ],
+        f"ChartQA Dataset/{split}/{split}_augmented.json": [
+            chart_row("multi_col_20.png", "What was the value in 2018?", "5.9%"),
+        ],
+    }
+
+
+CHARTS = {
+    f"{split}{half}": chartqa(split)
+    for split in ("test", "val", "train")
+    for half in ("", "-human", "-augmented")
+}
+
+
+def ai2d_file(name, questions):
+    return {
+        "imageName": name,
+        "questions": {
+            text: {
+                "abcLabel": letters,
+                "answerTexts": options,
+                "correctAnswer": right,
+                "questionId": f"{name}-{i}",
+            }
+            for i, (text, options, right, letters) in enumerate(questions)
+        },
+    }
+
+
+AI2D = {
+    "ai2d_test_ids.csv": "0\n7\n\n",
+    "ai2d/questions/0.png.json": ai2d_file(
+        "0.png",
+        [
+            ("which is the egg stage", ["A", "B", "C", "D"], 2, True),
+            ("what eats grass", ["frog", "grasshopper", "hawk", "snake"], 1, False),
+        ],
+    ),
+    "ai2d/questions/3.png.json": ai2d_file(
+        "3.png", [("what is it", ["a", "b", "c", "d"], 0, False)]
+    ),
+    "ai2d/questions/7.png.json": ai2d_file("7.png", []),
+}
+
+
+def tally_row(image, number, question, answer, simple=None):
+    row = {
+        "image": image,
+        "answer": answer,
+        "data_source": "imported_genome",
+        "question": question,
+        "image_id": 2412548,
+        "question_id": number,
+    }
+    return row if simple is None else row | {"issimple": simple}
+
+
 LAYOUTS = {
     "coco_captions": {
         "test": {"dataset_coco.json": KARPATHY},
@@ -527,6 +661,37 @@ LAYOUTS = {
     },
     "xm3600": dict.fromkeys(("test", "test-en", "test-th"), XM3600),
     "coco_35l": dict.fromkeys(("dev", "dev-sw"), COCO_MT),
+    "gqa": {
+        **{
+            split: {f"questions1.2/{split}_balanced_questions.json": GQA}
+            for split in ("testdev", "val", "train")
+        },
+        "submission": {
+            "questions1.2/submission_all_questions.json": {
+                "201": gqa_row("n1", "Is it raining?"),
+                "202": gqa_row("n2", "What is red?"),
+            }
+        },
+    },
+    "xgqa": {
+        "testdev": {
+            f"testdev_balanced_questions_{lang}.json": xgqa(lang) for lang in XGQA_LANGUAGES
+        },
+        "testdev-bn": {"testdev_balanced_questions_bn.json": xgqa("bn")},
+        "fewshot-bn": {"few_shot/bn/test.json": xgqa("bn")},
+    },
+    "maxm": dict.fromkeys(("test", "test-fr"), MAXM),
+    "chartqa": CHARTS,
+    "ai2d": {"test": AI2D, "train": AI2D},
+    "tallyqa": {
+        "test": {
+            "test.json": [
+                tally_row("VG_100K_2/2412548.jpg", 20001, "How many people?", 10, True),
+                tally_row("VG_100K_2/2412548.jpg", 20002, "How many men wear ties?", 0, False),
+            ]
+        },
+        "train": {"train.json": [tally_row("train2014/COCO_1.jpg", 1, "How many dogs?", 2)]},
+    },
 }
 """By benchmark and split."""
 
