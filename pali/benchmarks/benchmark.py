@@ -97,6 +97,8 @@ class Files:
         name = self.names[index]
         if not self.root.is_dir():
             return self.root if index == 0 else None
+        if index == 0 and self.root.name == Path(name).name:
+            return self.root  # The folder of pictures itself.
         for spelled in (name, name.removesuffix(".bz2")):
             if (self.root / spelled).exists():
                 return self.root / spelled
@@ -167,6 +169,8 @@ class Submission:
     """Other names of the two fields, which are read and never written."""
     mapping: bool = False
     """Whether it is one object of ids and answers instead of a list."""
+    many: tuple[str, ...] = ()
+    """Fields of rows of which an id may have any number, also none: boxes of a picture."""
 
     @property
     def fields(self) -> tuple[tuple[str, str], ...]:

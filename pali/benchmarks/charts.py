@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Split, paligemma
 from pali.benchmarks.documents import QUESTION
-from pali.benchmarks.rows import document, listed
+from pali.benchmarks.rows import document, listed, read_text
 from pali.benchmarks.texts import Mean, Measure, TextScorer
 
 
@@ -38,11 +38,7 @@ def _chartqa(files: Files, split: str) -> list[Item]:
 
 
 def _ai2d(files: Files, split: str) -> list[Item]:
-    path = files.path()
-    try:
-        tested = set(path.read_text(encoding="utf-8-sig").split())
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8: the numbers of pictures are expected") from None
+    tested = set(read_text(files.path()).split())
     items = []
     for file in sorted(files.path(1).glob("*.json")):
         if (file.name.split(".")[0] in tested) != (split == "test"):

@@ -17,20 +17,35 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pali.benchmarks.benchmark import Benchmark, Item
+from pali.benchmarks.benchmark import Benchmark, Item, Submission
 from pali.benchmarks.rows import read_json
 from pali.metrics.pairs import Rows, collect, read_json_lines, short, some
 
 PLAIN = ("id", "prediction")
 
 
-def read_predictions(path: Path, benchmark: Benchmark) -> Rows:
+def read_predictions(path: Path, benchmark: Benchmark, items: Iterable[Item] = ()) -> Rows:
     """What is said of each id.
+
+    Args:
+      path: the file.
+      benchmark: whose server's format it may have.
+      items: of the split; where a server takes any number of rows for each, those without a row
+        have an empty list.
 
     Raises:
       OSError: the file cannot be read.
       ValueError: it is neither of the formats above, an id is there twice, or an answer is none.
     """
+    form = benchmark.submission
+    if form is not None and form.many and (rows := _gathered(path, benchmark)) is not None:
+        said = dict.fromkeys(str(item.id) for item in items)
+        types = {str(item.id): type(item.id) for item in items}
+        return Rows(
+            str(path),
+            {key: [] for key in said} | rows,
+            types | dict.fromkeys(rows.keys() - types.keys(), int),
+        )
     return collect(str(path), _answers(path, benchmark))
 
 
@@ -59,11 +74,48 @@ def write_submission(
         )
     form = benchmark.submission
     said = [(item.id, answers[str(item.id)]) for item in items]
-    if form.mapping:
-        rows: Any = {str(key): answer for key, answer in said}
+    if form.many:
+        rows: Any = _spread(said, form)
+    elif form.mapping:
+        rows = {str(key): answer for key, answer in said}
     else:
         rows = [{form.id: key, form.answer: answer} for key, answer in said]
     path.write_text(json.dumps(rows, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _spread(said: Iterable[tuple[Any, Any]], form: Submission) -> list[dict[str, Any]]:
+    rows = []
+    for key, answer in said:
+        if isinstance(answer, str):
+            raise ValueError(
+                f"{key} has a text of boxes: a server wants rows of {', '.join(form.many)}"
+            )
+        rows += ({form.id: key} | {name: row[name] for name in form.many} for row in answer)
+    return rows
+
+
+def _gathered(path: Path, benchmark: Benchmark) -> dict[str, list[Any]] | None:
+    """Rows by their id, where an id may have many; None if the file has one row for each."""
+    form = benchmark.submission
+    if form is None or not _start(path).startswith(b"["):
+        return None
+    found: dict[str, list[Any]] = {}
+    for where, row in _rows(path, benchmark):
+        if not isinstance(row, dict):
+            raise ValueError(f"{where} of {path} is {short(row)}: expected an object in braces")
+        if set(PLAIN) <= row.keys() and not found:
+            return None
+        lacking = [name for name in (form.id, *form.many) if name not in row]
+        if lacking:
+            raise ValueError(f"{where} of {path} has no {', '.join(lacking)}; it has {list(row)}")
+        if type(row[form.id]) is not int:
+            raise ValueError(f"{where} of {path} has {form.id} {row[form.id]!r}: it is a number")
+        try:
+            benchmark.scorer.answer([row])
+        except ValueError as error:
+            raise ValueError(f"{where} of {path} is {short(row)}: {error}") from None
+        found.setdefault(str(row[form.id]), []).append(row)
+    return found
 
 
 def _answers(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, Any, Any]]:

@@ -135,11 +135,17 @@ def read_json(path: Path) -> Any:
       ValueError: it is no JSON in UTF-8.
     """
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8: a JSON file is expected") from None
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         cut = ": was it cut short?" if error.pos >= len(error.doc.rstrip()) - 1 else ""
         raise ValueError(f"{path} is no JSON: {error}{cut}") from None
     except RecursionError:
         raise ValueError(f"{path} is no JSON of this kind: it is nested too deeply") from None
+
+
+def read_text(path: Path) -> str:
+    """What a file of text in UTF-8 holds, with its line ends; ValueError if it is none."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8") from None

@@ -66,7 +66,7 @@ def score_files(
             "scores it, and --submission FILE writes what that takes"
         )
     items = benchmark.items(references, name)
-    rows = read_predictions(predictions, benchmark)
+    rows = read_predictions(predictions, benchmark, items)
     return score_rows(
         benchmark, name, items, rows, str(references), variant, tokenizer, partial=partial
     )

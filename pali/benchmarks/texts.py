@@ -148,6 +148,34 @@ def measured(
     )
 
 
+def columns(
+    items: Sequence[Item],
+    each: Mapping[str, Sequence[float]],
+    variants: Mapping[str, str],
+    means: Sequence[Mean] = (),
+    notes: Sequence[str] = (),
+) -> Scored:
+    """Scores that are means over items: of all, of each group, and over groups.
+
+    Args:
+      items: their groups.
+      each: by the name of a score, that of each item; the first is the score.
+      variants: by the same names.
+      means: of the first score.
+      notes: what is to be said.
+    """
+    members = _members(items)
+    groups = {
+        group: {name: sum(row[i] for i in places) / len(places) for name, row in each.items()}
+        for group, places in members.items()
+    }
+    first = next(iter(each))
+    mean = averages(groups, first, means)
+    scores = mean | {name: sum(row) / len(row) for name, row in each.items()}
+    labels = dict.fromkeys(mean, variants[first]) | dict(variants)
+    return Scored(scores, groups, list(each[first]), labels, notes=tuple(notes))
+
+
 def averages(
     groups: Mapping[str, Mapping[str, float]], name: str, means: Sequence[Mean]
 ) -> dict[str, float]:

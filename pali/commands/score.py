@@ -179,7 +179,7 @@ def _submit(arguments: argparse.Namespace, benchmark: Benchmark) -> None:
     from pali.benchmarks import predictions, score
 
     items = benchmark.items(Path(arguments.references), arguments.split)
-    rows = predictions.read_predictions(Path(arguments.predictions), benchmark)
+    rows = predictions.read_predictions(Path(arguments.predictions), benchmark, items)
     said = score.answers_of(rows, items)
     predictions.write_submission(Path(arguments.submission), benchmark, items, said)
     assert benchmark.submission is not None  # Else nothing could be written.

@@ -11,6 +11,8 @@ import bz2
 import json
 import pickle
 
+from tests.benchmarks.more_layouts import MORE
+
 
 def coco_image(number, split, folder, captions):
     return {
@@ -692,6 +694,7 @@ LAYOUTS = {
         },
         "train": {"train.json": [tally_row("train2014/COCO_1.jpg", 1, "How many dogs?", 2)]},
     },
+    **MORE,
 }
 """By benchmark and split."""
 
