@@ -185,15 +185,16 @@ class Anchor:
     system: str
     score: str
     """As it is printed there."""
+    what: str
+    """The split, the variant, the scale."""
     source: str
 
 
 def paligemma(at_224: str, at_448: str | None = None, what: str = "") -> tuple[Anchor, ...]:
     """The numbers of PaliGemma 3B, transferred at two resolutions; `what` they are of."""
-    source = "big_vision, README of PaliGemma" + (f": {what}" if what else "")
     numbers = {"pt-224": at_224, "pt-448": at_448}
     return tuple(
-        Anchor(f"PaliGemma 3B {size}", score, source)
+        Anchor(f"PaliGemma 3B {size}", score, what, "big_vision, README of PaliGemma")
         for size, score in numbers.items()
         if score is not None
     )

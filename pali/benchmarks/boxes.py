@@ -246,7 +246,7 @@ def _referring(name: str, title: str, splits: dict[str, Split], score: str) -> B
         prompt=PROMPTS["detect"],
         licence="see the publisher; the photos are COCO's",
         documented="https://github.com/lichengunc/refer",
-        anchors=paligemma(score, what="mIoU of masks, per cent"),
+        anchors=paligemma(score, what="val, mIoU of masks, per cent"),
         differs="Boxes alone: mean_iou is not the mIoU of masks, which need PaliGemma's decoder of "
         "masks.",
     )

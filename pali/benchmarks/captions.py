@@ -139,7 +139,7 @@ COCO_CAPTIONS = Benchmark(
     ),
     licence="annotations CC BY 4.0; the photos under those of Flickr",
     documented="https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",
-    anchors=paligemma("141.92", "144.60", "CIDEr x 100"),
+    anchors=paligemma("141.92", "144.60", "val, CIDEr x 100"),
     differs=_NO_METEOR + " PaliGemma's number is of the val split.",
 )
 

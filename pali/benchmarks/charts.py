@@ -133,6 +133,6 @@ TALLY_QA = Benchmark(
     scorer=TextScorer((Measure("exact_match", "exact_match", "tally"),), numbers=True),
     licence="see the publisher; the photos are those of COCO and Visual Genome",
     documented="https://github.com/manoja328/tallyqa",
-    anchors=paligemma("81.72 / 69.56", what="as listed there: simple / complex, per cent"),
+    anchors=paligemma("81.72 / 69.56", what="simple / complex, per cent"),
     differs="RMSE is not computed.",
 )

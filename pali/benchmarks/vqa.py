@@ -163,7 +163,7 @@ TEXT_VQA = Benchmark(
     submission=Submission("question_id", "answer", "EvalAI"),
     licence="CC BY 4.0",
     documented="https://textvqa.org/dataset/",
-    anchors=paligemma("55.47", "73.15", "per cent"),
+    anchors=paligemma("55.47", "73.15", "test-std, per cent"),
     differs="--variant m4c is mmf's spelling of answers. big_vision turns pictures of Open Images "
     "upright first; a picture is left as it is here.",
 )

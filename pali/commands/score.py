@@ -203,50 +203,14 @@ def _check_tokenizer(arguments: argparse.Namespace, benchmark: Benchmark) -> Non
 
 
 def _list(as_json: bool) -> int:
-    from pali.benchmarks import registry
+    from pali.benchmarks import listing
 
-    rows = [
-        {
-            "benchmark": benchmark.name,
-            "title": benchmark.title,
-            "family": family,
-            "metric": benchmark.scorer.metric,
-            "variants": list(benchmark.scorer.variants),
-            "splits": {
-                name: {"files": list(split.files), "items": split.size, "hidden": split.hidden}
-                for name, split in benchmark.splits.items()
-            },
-            "submission": benchmark.submission.where if benchmark.submission else None,
-            "licence": benchmark.licence,
-            "published": benchmark.documented,
-        }
-        for family, benchmarks in registry.FAMILIES.items()
-        for benchmark in benchmarks
-    ]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print(json.dumps(listing.records(), indent=1, ensure_ascii=False))
         return 0
-    for row in rows:
-        print(f"{row['benchmark']}: {row['title']}; {row['metric']}, {row['variants'][0]}")
-        for names, split in _alike(row["splits"]):
-            hidden = "; answers at the server" if split["hidden"] else ""
-            print(f"    {names}: {', '.join(split['files'])}{hidden}")
-    print("Licences, and where the files are published: --json, or docs/benchmarks.md")
+    print("\n".join(listing.lines()))
+    print("Licences, sizes, and where the files are published: --json, or docs/benchmarks.md")
     return 0
-
-
-def _alike(splits: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Splits with the names that have the same files; of many names the first and the last."""
-    grouped: dict[Any, list[str]] = {}
-    for name, split in splits.items():
-        grouped.setdefault((tuple(split["files"]), split["hidden"]), []).append(name)
-    return [
-        (
-            " ".join(names) if len(names) <= 4 else f"{names[0]} {names[1]} … {names[-1]}",
-            splits[names[0]],
-        )
-        for names in grouped.values()
-    ]
 
 
 def _tell(found: dict[str, Any]) -> None:

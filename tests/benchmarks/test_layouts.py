@@ -4,11 +4,13 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 
-from pali.benchmarks import predictions, score
+from pali.benchmarks import listing, predictions, score
 from pali.benchmarks.registry import BENCHMARKS
+from pali.cli import main
 from pali.metrics.pairs import collect
 from tests.benchmarks.layouts import LAYOUTS, encoded, write
 
@@ -220,3 +222,17 @@ def test_every_split_has_a_layout():
         languages = tuple(f"{base}-" for base in ("test", "dev", "testdev", "fewshot"))
         wanted = {split for split in benchmark.splits if not split.startswith(languages)}
         assert wanted <= set(LAYOUTS[name]), name
+
+
+def test_the_page_and_the_terminal_list_every_benchmark(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text("utf-8")
+    assert listing.markdown() in page, "run tools/write_benchmarks_doc.py"
+    assert main(["score", "--list"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["score", "--list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["benchmark"] for row in rows] == list(BENCHMARKS)
+    for row in rows:
+        assert row["title"] in shown
+        assert row["licence"]
+        assert row["published"].startswith("https://")
