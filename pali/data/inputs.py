@@ -80,7 +80,7 @@ class Inputs:
         mixture = self._mixture
         self.prompts = prompts_of(mixture)
         if config.data.visual_token_cache:
-            mixture = _from_cache(config, mixture, params)
+            mixture = with_cached_tokens(config, mixture, params)
             tokens = (config.model.vit.num_visual_tokens, config.model.vit.width)
         self._examples, self._train = self._batches(mixture, tokens)
         self._skips = Skips(config.data.max_skipped)
@@ -296,7 +296,9 @@ def _check_pictures(mixture: pipeline.Mixture, vit: ViTConfig, folder: str) -> N
                 )
 
 
-def _from_cache(config: Config, mixture: pipeline.Mixture, params: Params) -> pipeline.Mixture:
+def with_cached_tokens(
+    config: Config, mixture: pipeline.Mixture, params: Params
+) -> pipeline.Mixture:
     """The mixture with visual tokens instead of pictures, made by the ViT beforehand.
 
     Raises:
@@ -342,6 +344,8 @@ def _from_cache(config: Config, mixture: pipeline.Mixture, params: Params) -> pi
                 f"pictures are of {images.shape[1:3]} pixels, and the ViT reads {vit.image_shape}: "
                 "the size in the task and the size in the config must agree"
             )
+        rest = -len(images) % len(devices)
+        images = np.concatenate([images, np.repeat(images[-1:], rest, 0)])
         with jax.set_mesh(mesh):
             return encoder()(jax.device_put(images, place))
 

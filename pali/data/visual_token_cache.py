@@ -159,8 +159,8 @@ def use_cache(
       mixture: tasks and rates; those of text alone stay as they are.
       folder: DIR, below which the tokens of each ViT have a folder of their own.
       origin: what the tokens come from, and how they are kept.
-      encode: pixels -> visual tokens, always a whole batch (the last one is filled up), so that it
-        is compiled once.
+      encode: pixels -> visual tokens, always of as many pictures (the last batch is filled up), so
+        that it is compiled once; what it returns beyond these is left.
       views: fixed views of each picture that is drawn anew at every visit.
       batch_size: pictures per call of `encode`, at most.
       share: number of this process, and how many fill the cache together.
@@ -347,6 +347,7 @@ def _fill(
     home: Path, origin: Origin, lacking: Lacking, encode: Encode, batch_size: int, quiet: bool
 ) -> None:
     keys = list(lacking)
+    batch_size = min(batch_size, max(1, len(keys)))
     starts = range(0, len(keys), batch_size)
     batches = (keys[start : start + batch_size] for start in starts)
     with Writer(home, origin) as writer:
