@@ -20,7 +20,7 @@ from typing import Any
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split, Submission
 from pali.benchmarks.rows import document, read_text
-from pali.benchmarks.texts import Mean, Measure, TextScorer, columns
+from pali.benchmarks.texts import Mean, Measure, TextScorer, a_text, columns
 from pali.metrics import squad
 from pali.prompts import Prompt
 
@@ -43,7 +43,7 @@ class SquadScorer:
 
     def answer(self, value: Any) -> str:
         """A text."""
-        return TextScorer((Measure("x", "exact_match", "raw"),)).answer(value)
+        return a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None

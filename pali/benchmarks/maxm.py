@@ -19,7 +19,7 @@ from typing import Any
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split
 from pali.benchmarks.rows import document
-from pali.benchmarks.texts import Mean, Measure, TextScorer, measured
+from pali.benchmarks.texts import Mean, Measure, a_text, measured
 from pali.languages import MAXM as LANGUAGES
 from pali.languages import resolve
 from pali.metrics.answer_match import RULES
@@ -39,7 +39,7 @@ class MaxmScorer:
 
     def answer(self, value: Any) -> str:
         """A text."""
-        return TextScorer((Measure("exact_match", "exact_match", "raw"),)).answer(value)
+        return a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None

@@ -80,7 +80,8 @@ def write_submission(
         rows = {str(key): answer for key, answer in said}
     else:
         rows = [{form.id: key, form.answer: answer} for key, answer in said]
-    path.write_text(json.dumps(rows, ensure_ascii=False) + "\n", encoding="utf-8")
+    # ASCII alone: half a character, which a model may write, is no UTF-8.
+    path.write_text(json.dumps(rows) + "\n", encoding="ascii")
 
 
 def _spread(said: Iterable[tuple[Any, Any]], form: Submission) -> list[dict[str, Any]]:

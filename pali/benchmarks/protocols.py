@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pali.benchmarks.benchmark import Item, Scored
-from pali.benchmarks.texts import Mean, Measure, TextScorer, measured
+from pali.benchmarks.texts import Mean, Measure, a_text, measured
 from pali.metrics import ptb, scoring, segmenters
 from pali.metrics.cider import VARIANT
 
@@ -53,7 +53,7 @@ class ByLanguage:
 
     def answer(self, value: Any) -> str:
         """A text."""
-        return TextScorer((_CIDER,)).answer(value)
+        return a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None

@@ -18,7 +18,7 @@ from typing import Any
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split
 from pali.benchmarks.documents import QUESTION
 from pali.benchmarks.rows import listed, read_text
-from pali.benchmarks.texts import Measure, TextScorer, columns
+from pali.benchmarks.texts import Measure, TextScorer, a_text, columns
 from pali.metrics import ocrbench
 from pali.prompts import PROMPTS
 
@@ -42,7 +42,7 @@ class ContainedScorer:
 
     def answer(self, value: Any) -> str:
         """A text."""
-        return TextScorer((Measure("x", "exact_match", "raw"),)).answer(value)
+        return a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None

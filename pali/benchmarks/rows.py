@@ -48,29 +48,29 @@ class Row:
     def text(self, key: str) -> str:
         """A text, which may be empty."""
         value = self._value(key)
-        return value if isinstance(value, str) else self._refuse(key, "a text")
+        return value if isinstance(value, str) else self.refuse(key, "a text")
 
     def identifier(self, key: str) -> int | str:
         """A text or an integer."""
         value = self._value(key)
-        return value if type(value) in (int, str) else self._refuse(key, "a text or an integer")
+        return value if type(value) in (int, str) else self.refuse(key, "a text or an integer")
 
     def integer(self, key: str) -> int:
         """An integer."""
         value = self._value(key)
-        return value if type(value) is int else self._refuse(key, "an integer")
+        return value if type(value) is int else self.refuse(key, "an integer")
 
     def flag(self, key: str) -> bool:
         """True or false."""
         value = self._value(key)
-        return value if type(value) is bool else self._refuse(key, "true or false")
+        return value if type(value) is bool else self.refuse(key, "true or false")
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts."""
         value = self._value(key)
         if isinstance(value, list) and all(isinstance(text, str) for text in value):
             return tuple(value)
-        return self._refuse(key, "a list of texts")
+        return self.refuse(key, "a list of texts")
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
         """So many finite numbers."""
@@ -78,7 +78,7 @@ class Row:
         plain = isinstance(value, (list, tuple)) and len(value) == count
         if plain and all(type(x) in (int, float) and math.isfinite(x) for x in value):
             return tuple(map(float, value))
-        return self._refuse(key, f"{count} finite numbers")
+        return self.refuse(key, f"{count} finite numbers")
 
     def row(self, key: str) -> Row:
         """An object in braces."""
@@ -88,21 +88,18 @@ class Row:
         """A list of objects."""
         value = self._value(key)
         if not isinstance(value, list):
-            self._refuse(key, "a list")
+            self.refuse(key, "a list")
         return (Row(each, _At(self, key), i) for i, each in enumerate(value))
 
     def refuse(self, key: str, wanted: str) -> Any:
         """Raises ValueError: the field is not what it must be."""
-        return self._refuse(key, wanted)
+        raise ValueError(f'{self.where} has "{key}": {short(self.fields[key])}, not {wanted}')
 
     def _value(self, key: str) -> Any:
         if key not in self.fields:
             there = ", ".join(map(repr, list(self.fields)[:8])) or "nothing"
             raise ValueError(f'{self.where} has no "{key}"; it has {there}')
         return self.fields[key]
-
-    def _refuse(self, key: str, wanted: str) -> Any:
-        raise ValueError(f'{self.where} has "{key}": {short(self.fields[key])}, not {wanted}')
 
 
 class _At(Row):

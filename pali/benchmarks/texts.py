@@ -67,11 +67,7 @@ class TextScorer:
 
     def answer(self, value: Any) -> str:
         """A text."""
-        if self.numbers and type(value) is int:
-            return str(value)
-        if not isinstance(value, str):
-            raise ValueError('it must be a string, "" for an empty answer')
-        return value
+        return str(value) if self.numbers and type(value) is int else a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None
@@ -87,6 +83,13 @@ class TextScorer:
             notes += more
         measures = (Measure(first.name, first.metric, variant), *self.measures[1:])
         return measured(items, references, said, measures, self.means, label, notes)
+
+
+def a_text(value: Any) -> str:
+    """An answer that must be a text; ValueError if it is none."""
+    if not isinstance(value, str):
+        raise ValueError('it must be a string, "" for an empty answer')
+    return value
 
 
 def measured(
