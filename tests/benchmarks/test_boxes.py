@@ -65,6 +65,10 @@ class Evil:
         b"",
         b"cos\nsystem\n(S'true'\ntR.",
         b"\x80\x04\x95",
+        b"Pelsewhere\n.",
+        b"(i__builtin__\neval\n.",
+        b"\x80\x02\x82\x01.",
+        b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7fx.",
         b"not a pickle",
     ],
 )
