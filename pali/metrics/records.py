@@ -273,7 +273,9 @@ def _others(lines: Sequence[Line]) -> list[int] | None:
         order = aggregate.other_picture(
             [lines[i]["group"] for i in rows], seed=int.from_bytes(digest[:4], "big")
         )
-        return order and {i: rows[other] for i, other in zip(rows, order, strict=True)}
+        if order is None:
+            return None
+        return {i: rows[other] for i, other in zip(rows, order, strict=True)}
 
     split = lines[0]["split"]
     if (others := permuted(range(len(lines)), split)) is None:
