@@ -352,6 +352,7 @@ class Model:
             rows,
             asked,
             cast("Sequence[Sequence[str]]", candidates),
+            tokens.seen,
         )
 
     def explain(self, images: Picture | Pictures, texts: Text | Sequence[Text]) -> list[Attention]:
@@ -408,7 +409,15 @@ class Model:
     ) -> list[Text]:
         """One answer for each (picture number, prompt) of `rows` and `asked`."""
         return generation.generate(
-            self.config, self.params, self.tokenizer, tokens.array, rows, asked, max_length, chosen
+            self.config,
+            self.params,
+            self.tokenizer,
+            tokens.array,
+            rows,
+            asked,
+            max_length,
+            chosen,
+            tokens.seen,
         )
 
     def _ask(self, name: str, **fields: Any) -> str:

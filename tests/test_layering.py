@@ -44,7 +44,7 @@ LAYERS = [
     ["data", "tasks"],
     ["objectives"],
     ["gradients"],
-    ["train", "training", "evaluate", "predict", "report", "summary"],
+    ["train", "training", "evaluate", "official", "predict", "report", "summary"],
     ["cli", "commands", "__init__", "__main__"],
 ]
 LAYER = {room: i for i, row in enumerate(LAYERS) for room in row}
