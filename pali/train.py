@@ -32,7 +32,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pali import objectives, optim, sharding
+from pali import lora, objectives, optim, sharding
 from pali.checkpoints import components, initial, merge, pretrained
 from pali.checkpoints.store import CheckpointStore, DamagedCheckpoint
 from pali.checkpoints.weights import Tensor
@@ -85,7 +85,7 @@ def main(
 
     objective = objectives.of(config)
     params, sources = start_from(config)
-    trained, frozen = optim.partition(params, config.optim.freeze)
+    trained, frozen = optim.partition(params, (*config.optim.freeze, *lora.frozen(config.lora)))
     update = optim.optimizer(config.optim, config.steps)
     rate = optim.schedule(config.optim, config.steps)
     say(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
@@ -150,7 +150,8 @@ def main(
                         ]
                         scores |= log.evaluation(step, split, results)
                     if evaluation is not None:
-                        answers = evaluation.run(step, optim.join(state["params"], frozen))
+                        whole = lora.scaled(config.lora, optim.join(state["params"], frozen))
+                        answers = evaluation.run(step, whole)
                         scores |= log.answers(step, answers)
                 stopping = signals.stop_after(step)
                 if step % config.checkpoint_every == 0 or last or stopping:
@@ -180,6 +181,7 @@ def main(
     finished = {"model": state["params"]} | ({"best_model": best} if best else {})
     for name, trained in finished.items():
         params = sharding.collect(optim.join(trained, frozen))
+        params = lora.merged(config.lora, params)
         params.pop(AUXILIARY, None)
         folder = workdir / name
         if jax.process_index():
@@ -274,6 +276,7 @@ def start_from(config: Config) -> tuple[Params, tuple[pretrained.Source, ...]]:
     params = initial.initial_params(model, config.seed, tensors)
     if config.objective == "classify":
         params = {"vit": params["vit"]}
+    params = lora.added(config.lora, params, config.seed)
     return params | objectives.auxiliary_params(config), tuple(sources)
 
 
