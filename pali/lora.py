@@ -95,11 +95,13 @@ def merged(config: LoRAConfig, params: Params) -> Params:
         return params
     flat: dict[str, Any] = merge.flatten(params)
     found = {name: leaf for name, leaf in flat.items() if not name.endswith(ADAPTER)}
-    for name in found:
-        first, second = (_beside(name, factor) for factor in ADAPTER)
-        if first in flat:
+    for first in flat.keys() - found.keys():
+        if first.endswith(ADAPTER[0]):
+            kernel, second = (
+                first.removesuffix(ADAPTER[0]) + name for name in ("kernel", ADAPTER[1])
+            )
             a, b = (np.asarray(flat[factor], np.float32) for factor in (first, second))
-            found[name] = np.asarray(found[name]) + config.alpha / config.rank * (a @ b)
+            found[kernel] = np.asarray(found[kernel]) + config.alpha / config.rank * (a @ b)
     return merge.unflatten(found)
 
 
