@@ -90,18 +90,20 @@ def scaled(config: LoRAConfig, params: Params) -> Params:
 
 
 def merged(config: LoRAConfig, params: Params) -> Params:
-    """The parameters of an ordinary model that computes the same; computed in float32, in NumPy."""
+    """The parameters of an ordinary model that computes the same; computed in float32, in NumPy.
+
+    Adapters read from a checkpoint have their layers apart, whatever form the kernels are in; then
+    all layers of the result are apart.
+    """
     if not config.rank:
         return params
     flat: dict[str, Any] = merge.flatten(params)
+    if any(_kernel(name) not in flat for name in flat if name.endswith(ADAPTER)):
+        flat = merge.flatten(merge.unstack_layers(params))
     found = {name: leaf for name, leaf in flat.items() if not name.endswith(ADAPTER)}
-    for first in flat.keys() - found.keys():
-        if first.endswith(ADAPTER[0]):
-            kernel, second = (
-                first.removesuffix(ADAPTER[0]) + name for name in ("kernel", ADAPTER[1])
-            )
-            a, b = (np.asarray(flat[factor], np.float32) for factor in (first, second))
-            found[kernel] = np.asarray(found[kernel]) + config.alpha / config.rank * (a @ b)
+    for name in {_kernel(name) for name in flat.keys() - found.keys()}:
+        a, b = (np.asarray(flat[_beside(name, factor)], np.float32) for factor in ADAPTER)
+        found[name] = np.asarray(found[name]) + config.alpha / config.rank * (a @ b)
     return merge.unflatten(found)
 
 
@@ -124,3 +126,7 @@ def _uniform(seed: int, layer: str, shape: tuple[int, int]) -> jax.Array:
 
 def _beside(name: str, factor: str) -> str:
     return name.removesuffix("kernel") + factor
+
+
+def _kernel(factor: str) -> str:
+    return f"{factor.rpartition('/')[0]}/kernel"

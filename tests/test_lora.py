@@ -105,6 +105,14 @@ def test_merged_and_unmerged_answer_alike(params, logits):
     merge.check_shapes(merge.flatten(merged), merge.flatten(params))
     unmerged = logits(lora.scaled(CONFIG, adapted))
     np.testing.assert_allclose(logits(merged), unmerged, rtol=1e-4, atol=1e-4)
+    # As from a checkpoint: adapters with their layers apart beside stacked kernels.
+    trained, frozen = optim.partition(adapted, (".*",))
+    apart = lora.merged(CONFIG, optim.join(merge.unstack_layers(trained), frozen))
+    expected = merge.flatten(merge.unstack_layers(merged))
+    found = merge.flatten(apart)
+    assert found.keys() == expected.keys()
+    for name, leaf in expected.items():
+        np.testing.assert_allclose(found[name], leaf, atol=1e-6, err_msg=name)
 
 
 def test_stacked_and_separate_layers_have_the_same_adapters(params, batch, logits):

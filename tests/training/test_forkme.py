@@ -82,7 +82,8 @@ def tuned(task, tiny_model, tmp_path_factory):
         ),
         lora=LoRAConfig(rank=4, targets=(r"mt5/.*attention/(query|value)/kernel",)),
         steps=4,
-        eval_every=4,
+        eval_every=2,
+        keep_best="validation/loss",
         eval_batches=1,
         checkpoint_every=2,
         forgetting_tasks=("forkme_birds",),
@@ -99,6 +100,7 @@ def test_adapters_are_all_that_a_fine_tuning_keeps_and_changes(tuned, tiny_model
         state, _ = store.restore_params()
     kept = merge.flatten(state)
     assert all(name.endswith(("lora_a", "lora_b")) for name in kept)
+    pretrained.load_model(workdir / "best_model")
     base = merge.flatten(merge.unstack_layers(pretrained.load_model(tiny_model).params))
     after = merge.flatten(merge.unstack_layers(pretrained.load_model(workdir / "model").params))
     assert base.keys() == after.keys()
