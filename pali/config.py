@@ -230,8 +230,14 @@ class DataConfig:
     rows_multiple: int = 1
     """Rows of every part (see `short`) are a multiple of this, which data x fsdp of a mesh must
     divide. It is not taken from the mesh: the batches of a run are the same on any."""
-    visual_tokens: str | None = None
-    """Folder of the cache of frozen visual tokens, filled before the first step when absent."""
+    visual_token_cache: str | None = None
+    """Folder of visual tokens that the frozen ViT makes once of each picture; what it lacks is
+    computed before the first step (docs/training.md). None runs the ViT in every step."""
+    visual_token_dtype: Literal["bfloat16", "int8"] = "bfloat16"
+    """"int8", with a scale for each token, takes half of the room, and is off by about 1 %."""
+    visual_token_views: int = 1
+    """Of pictures that are drawn anew at every visit (`DecodeRandomCrop`): how many fixed views of
+    each are kept, of which every visit draws one."""
     replay: str | None = None
     """A mixture that the model was trained on before, of which it is shown some more so that it
     does not forget: a share of `replay_rate` of the training examples."""
@@ -261,7 +267,9 @@ class DataConfig:
                 "that has the replayed one in it, or train from the tasks"
             )
         _at_least(self, 1, "batch_size", "inputs_length", "targets_length", "prefetch_threads")
-        _at_least(self, 1, "rows_multiple")
+        _at_least(self, 1, "rows_multiple", "visual_token_views")
+        if (views := self.visual_token_views) > 1 and not self.visual_token_cache:
+            raise ValueError(f"visual_token_views {views} are kept in visual_token_cache: set both")
         if self.batch_size % self.rows_multiple:
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of rows_multiple {self.rows_multiple}"
@@ -422,10 +430,10 @@ class Config:
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
         _between(self, 0, math.inf, "patch_weight")
         for name in ("class_weight", "contrast_weight", "patch_weight"):
-            if getattr(self, name) and self.data.visual_tokens:
+            if getattr(self, name) and self.data.visual_token_cache:
                 raise ValueError(
                     f"{name} teaches the ViT, and needs pictures as pixels: set it to 0, or "
-                    "data.visual_tokens to None"
+                    "data.visual_token_cache to None"
                 )
             if getattr(self, name) and self.objective == "classify" and name != "patch_weight":
                 raise ValueError(f'{name} is of objective "generate"; set it to 0')
