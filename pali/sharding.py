@@ -55,6 +55,11 @@ RULES: tuple[tuple[str, Axes], ...] = (
     (r"vit/.*/MlpBlock_0/Dense_1/kernel", ("model", "fsdp")),
     (r"mt5/.*/(query|key|value|wi_0|wi_1)/kernel", ("fsdp", "model")),
     (r"mt5/.*/(out|wo)/kernel", ("model", "fsdp")),
+    # Their updates of low rank [D r] [r F]: as they are, but for the rank.
+    (r"mt5/.*/(query|key|value|wi_0|wi_1)/lora_a", ("fsdp", None)),
+    (r"mt5/.*/(query|key|value|wi_0|wi_1)/lora_b", (None, "model")),
+    (r"mt5/.*/(out|wo)/lora_a", ("model", None)),
+    (r"mt5/.*/(out|wo)/lora_b", (None, "fsdp")),
     (r"mt5/token_embedder/embedding", ("model", "fsdp")),
     (r"mt5/decoder/logits_dense/kernel", ("fsdp", "model")),
     (r"projection/kernel", ("fsdp", "model")),

@@ -7,6 +7,7 @@
     workdir/tensorboard/        the same as summaries
     workdir/first_batch.html    what the model reads, to look at
     workdir/evaluation/<step>/  answers to `eval_tasks`, and their scores
+    workdir/forgetting.md       scores of `forgetting_tasks` before the run and after it
     workdir/checkpoints/        parameters and optimizer state (Orbax); the newest is gone on from
     workdir/model/              the finished model, for `pali.load` and `pali caption --model`
 
@@ -32,7 +33,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pali import objectives, optim, sharding
+from pali import lora, objectives, optim, sharding
 from pali.checkpoints import components, initial, merge, pretrained
 from pali.checkpoints.store import CheckpointStore, DamagedCheckpoint
 from pali.checkpoints.weights import Tensor
@@ -46,6 +47,7 @@ from pali.training import first_batch, flops, logs
 from pali.training import workdir as workdirs
 from pali.training.console import say
 from pali.training.evaluating import Evaluation
+from pali.training.forgetting import Forgetting
 from pali.training.interruption import Interrupted, Signals
 from pali.training.trace import Trace
 from pali.types import AUXILIARY, Batch, Params
@@ -85,7 +87,7 @@ def main(
 
     objective = objectives.of(config)
     params, sources = start_from(config)
-    trained, frozen = optim.partition(params, config.optim.freeze)
+    trained, frozen = optim.partition(params, (*config.optim.freeze, *lora.frozen(config.lora)))
     update = optim.optimizer(config.optim, config.steps)
     rate = optim.schedule(config.optim, config.steps)
     say(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
@@ -117,13 +119,16 @@ def main(
         state = _newest(store, wanted, note, config)
         if state is None:
             state = first_state(update, sharding.distribute(trained, where["params"]), where)
-        del params, trained
         start = int(state["step"])
+        tokenizer = Tokenizer(data.tokenizer)
+        forgetting = Forgetting(config, workdir, tokenizer) if config.forgetting_tasks else None
+        if forgetting is not None:
+            forgetting.before(params, again=start == 0)
+        del params, trained
         if config.objective == "generate":
             for name, share in data.cut_shares().items():
                 if share:
                     say(f"{share:.0%} of the {name} are cut: they exceed data.{name}_length")
-        tokenizer = Tokenizer(data.tokenizer)
         evaluation = Evaluation(config, workdir, tokenizer) if config.eval_tasks else None
         workdirs.claim(config, workdir)
         log = stack.enter_context(logs.Logs(workdir, config, start, shares[1] / len(shares[0])))
@@ -150,7 +155,8 @@ def main(
                         ]
                         scores |= log.evaluation(step, split, results)
                     if evaluation is not None:
-                        answers = evaluation.run(step, optim.join(state["params"], frozen))
+                        whole = lora.scaled(config.lora, optim.join(state["params"], frozen))
+                        answers = evaluation.run(step, whole)
                         scores |= log.answers(step, answers)
                 stopping = signals.stop_after(step)
                 if step % config.checkpoint_every == 0 or last or stopping:
@@ -164,6 +170,9 @@ def main(
         except logs.UnusableStep as error:
             raise FloatingPointError(_unusable(error.steps, data, workdir)) from None
         store.wait()
+        if forgetting is not None:
+            whole = lora.scaled(config.lora, optim.join(state["params"], frozen))
+            forgetting.after(config.steps, whole)
         best = store.restore_params(store.best_step())[0] if config.keep_best else None
 
     if config.objective == "classify":
@@ -180,6 +189,7 @@ def main(
     finished = {"model": state["params"]} | ({"best_model": best} if best else {})
     for name, trained in finished.items():
         params = sharding.collect(optim.join(trained, frozen))
+        params = lora.merged(config.lora, params)
         params.pop(AUXILIARY, None)
         folder = workdir / name
         if jax.process_index():
@@ -274,6 +284,7 @@ def start_from(config: Config) -> tuple[Params, tuple[pretrained.Source, ...]]:
     params = initial.initial_params(model, config.seed, tensors)
     if config.objective == "classify":
         params = {"vit": params["vit"]}
+    params = lora.added(config.lora, params, config.seed)
     return params | objectives.auxiliary_params(config), tuple(sources)
 
 

@@ -42,8 +42,11 @@ def demo(**changes):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_file_survives_json_and_opens_with_its_command(path):
     module = load(path)
-    config = module.get_config()
-    assert from_json(Config, to_json(config)) == config
+    variants = getattr(module, "VARIANTS", ())
+    configs = [module.get_config(), *map(module.get_config, variants)]
+    for config in configs:
+        assert from_json(Config, to_json(config)) == config
+    assert not variants or configs[0] in configs[1:]
     assert f"pali train configs/{path.name}" in module.__doc__
 
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     [
         "config",
+        "config_json",
         "mesh_config",
         "processes",
         "types",
@@ -32,6 +33,7 @@ LAYERS = [
     ["losses", "vocabulary_loss", "decoding"],
     [
         "optim",
+        "lora",
         "adafactor",
         "checkpoints",
         "sharding",

@@ -16,9 +16,9 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec
 
-from pali import objectives, sharding
+from pali import lora, objectives, sharding
 from pali.checkpoints import merge, pretrained
-from pali.config import Config, DataConfig, MT5Config, PaLIConfig, ViTConfig
+from pali.config import Config, DataConfig, LoRAConfig, MT5Config, PaLIConfig, ViTConfig
 from pali.mesh_config import MeshConfig
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,8 @@ def test_every_parameter_of_every_preset_has_exactly_one_rule():
 
 
 def test_every_rule_has_a_parameter(params):
-    paths = [*every_preset(), *merge.flatten(params), *heads_of_training()]
+    adapted = jax.eval_shape(lambda tree: lora.added(LoRAConfig(rank=2), tree, 0), params)
+    paths = [*every_preset(), *merge.flatten(adapted), *heads_of_training()]
     for pattern, _ in sharding.RULES:
         assert any(re.fullmatch(pattern, path) for path in paths), pattern
 

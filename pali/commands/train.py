@@ -3,7 +3,8 @@
 """`pali train`: a config file, changed field by field from the command line, to pali.train.main.
 
 A config file is Python with `get_config() -> pali.config.Config`. It is given as a path, or as the
-name of one that comes with pali.
+name of one that comes with pali. A file with VARIANTS, a tuple of names, has `get_config(variant)`
+instead, whose default is one of them; another is named behind a colon: `configs/forkme.py:full`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ Every field of the config can be changed: `pali train CONFIG --help` lists them.
 
 EXAMPLE = """examples:
   pali train configs/demo_captions_vit.py
-  pali train configs/demo_captions.py --workdir runs/slow --optim.learning-rate 3e-4 --steps 2000"""
+  pali train configs/demo_captions.py --workdir runs/slow --optim.learning-rate 3e-4 --steps 2000
+  pali train configs/forkme.py:lora --data.mixture mine --data.task-modules mine.py"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,15 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Reads the config, applies the changes and trains."""
     import tyro
 
-    path = find_config(arguments.config)
+    path, variant = find_config(arguments.config)
     own = argparse.ArgumentParser(
         prog=f"pali train {arguments.config}", add_help=False, allow_abbrev=False
     )
-    own.add_argument("--workdir", default=Path("runs") / path.stem)
+    name = path.stem + (f"_{variant}" if variant else "")
+    own.add_argument("--workdir", default=Path("runs") / name)
     own.add_argument("--profile", action="store_true")
     own.add_argument("--allow-config-change", action="store_true")
     ours, fields = own.parse_known_args(arguments.overrides)
-    default = load_config(path)
+    default = load_config(path, variant)
     config = tyro.cli(type(default), default=default, args=fields, prog=own.prog)
 
     if config.data.records is None:
@@ -79,31 +82,35 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_config(name: str) -> Path:
-    """The file of a config given by path or by name.
+def find_config(name: str) -> tuple[Path, str]:
+    """The file of a config given by path or by name, and the variant behind a colon, or "".
 
     Raises:
       CommandError: neither; the message names near ones.
     """
     if Path(name).is_file():
-        return Path(name)
+        return Path(name), ""
+    if ":" in name:
+        head, variant = name.rsplit(":", 1)
+        if "/" not in variant and "\\" not in variant:  # else it is the C: of a path
+            return find_config(head)[0], variant
     # The first is there in a wheel, the second in a checkout.
     package = Path(pali.__file__).parent
     folders = (package / "configs", package.parent / "configs")
     known = {file.stem: file for folder in folders for file in sorted(folder.glob("*.py"))}
     stem = Path(name).stem
     if stem in known and name in (stem, f"{stem}.py", f"configs/{stem}.py"):
-        return known[stem]
+        return known[stem], ""
     near = difflib.get_close_matches(stem, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"pali has {', '.join(known)}"
     raise CommandError(f"no config file {name!r}; {hint}")
 
 
-def load_config(path: Path) -> Config:
-    """What `get_config()` of a config file returns.
+def load_config(path: Path, variant: str = "") -> Config:
+    """What `get_config()` of a config file returns, or `get_config(variant)`.
 
     Raises:
-      CommandError: the file has no such function, or it returns something else.
+      CommandError: the file has no such function or variant, or it returns something else.
     """
     from pali.config import Config
 
@@ -113,9 +120,16 @@ def load_config(path: Path) -> Config:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config() if hasattr(module, "get_config") else None
+        known = getattr(module, "VARIANTS", ())
+        chosen = (variant,) if variant else ()
+        asked = hasattr(module, "get_config") and variant in ("", *known)
+        config = module.get_config(*chosen) if asked else None
     except Exception as error:
         raise CommandError(f"{path} cannot be run: {blame(error, path)}") from error
+    if variant and variant not in known:
+        raise CommandError(
+            f"{path} has no variant {variant!r}; it has {', '.join(known) or 'none'}"
+        )
     if not isinstance(config, Config):
         raise CommandError(
             f"{path} needs a function get_config() that returns a pali.config.Config"

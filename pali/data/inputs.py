@@ -28,7 +28,7 @@ from pali import optim, prompts
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
 from pali.config import Config, DataConfig, ViTConfig
-from pali.data import pipeline, visual_token_cache
+from pali.data import mixing, pipeline, visual_token_cache
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
 from pali.data.patch_words import ShowPatchWords
 from pali.data.skipping import Skips, code
@@ -157,6 +157,9 @@ class Inputs:
         from pali.data.seqio_bridge import read_mixture
 
         mixture = read_mixture(data.mixture, split, data.task_modules)
+        if data.replay and split == "train":
+            again = read_mixture(data.replay, split, data.task_modules)
+            mixture = mixing.together(mixture, again, data.replay_rate)
         vit, tokenizer = self._config.model.vit, str(self.tokenizer)
         return pipeline.fit_to_model(
             mixture,

@@ -18,6 +18,9 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
+ADAPTER = ("lora_a", "lora_b")
+"""Names of the two factors of an update of low rank, beside the `kernel` that it adapts."""
+
 BATCH = ("data", "fsdp")
 """The axes of a mesh that divide a batch between them (pali/sharding.py)."""
 
@@ -111,7 +114,9 @@ class Dense(nn.Module):
     """A linear map over the last `contracted` axes of the input, onto `features` axes.
 
     The kernel has shape (*contracted axes, *features); operands are cast to `dtype`, products
-    accumulate in float32 and the result is returned in `dtype`.
+    accumulate in float32 and the result is returned in `dtype`. Where the parameters hold factors
+    [k r] and [r n] of an update beside the kernel as a matrix [k n], their product is added
+    (pali/lora.py); x goes through one after the other, so that it is never made.
     """
 
     features: tuple[int, ...]
@@ -128,7 +133,11 @@ class Dense(nn.Module):
         init = _as_matrix(self.kernel_init, self.contracted)
         kernel = self.param("kernel", init, inputs + self.features)
         width, leading = math.prod(inputs), x.shape[: x.ndim - self.contracted]
-        y = project(x.reshape(*leading, width), kernel.reshape(width, -1), self.dtype)
+        x = x.reshape(*leading, width)
+        y = project(x, kernel.reshape(width, -1), self.dtype)
+        if self.has_variable("params", ADAPTER[0]):
+            down, up = (self.get_variable("params", name) for name in ADAPTER)
+            y = y + project(project(x, down, self.dtype), up, self.dtype)
         y = y.reshape(*leading, *self.features)
         if self.use_bias:
             y = y + self.param("bias", self.bias_init, self.features)

@@ -10,6 +10,7 @@ answers. Predictions and scores of each time stay in `evaluation/<step>/` of the
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -31,19 +32,26 @@ EXAMPLES = 3
 
 
 class Evaluation:
-    """The splits of `config.eval_tasks`, read once."""
+    """The splits of some tasks, read once."""
 
-    def __init__(self, config: Config, workdir: Path, tokenizer: Tokenizer):
-        """Reads the examples.
+    def __init__(
+        self,
+        config: Config,
+        workdir: Path,
+        tokenizer: Tokenizer,
+        tasks: Sequence[str] = (),
+        folder: str = FOLDER,
+    ):
+        """Reads the examples of `tasks`, by default `config.eval_tasks`; answers go to `folder`.
 
         Raises:
           ValueError: a task is unknown or cannot be evaluated.
           ModuleNotFoundError: SeqIO, which keeps the registry of tasks, is not installed.
         """
-        self._config, self._folder, self._tokenizer = config, workdir / FOLDER, tokenizer
+        self._config, self._folder, self._tokenizer = config, workdir / folder, tokenizer
         vit, data = config.model.vit, config.data
         self._splits = read_splits(
-            config.eval_tasks,
+            tasks or config.eval_tasks,
             vit.image_size,
             tokenizer,
             config.eval_limit,
