@@ -123,11 +123,12 @@ def _decoder_of(
 
 
 @functools.cache
-def vit(vit: ViTConfig, model: int, trained: frozenset[str], heads: bool) -> Kept:
-    """From picture to visual tokens, and classes with the `heads`."""
+def vit(vit: ViTConfig, model: int, trained: frozenset[str] | None, heads: bool) -> Kept:
+    """From picture to visual tokens, and classes with the `heads`; `trained` None: all."""
     image = jax.ShapeDtypeStruct((BATCH, *vit.image_shape, 3), jnp.uint8)
     shapes = jax.eval_shape(ViT(vit).init, jax.random.key(0), image)["params"]
     flat = {f"vit/{name}": leaf for name, leaf in merge.flatten(shapes).items()}
+    trained = frozenset(flat) if trained is None else trained
     wanted = {"params": _only(flat, trained)}
     others = {"params": _only(flat, flat.keys() - trained), "image": image}
 

@@ -210,15 +210,15 @@ def _stages(config: Config, mesh: MeshConfig, trained: frozenset[str]) -> list[_
     """What a step computes, in its order."""
     data, vit = config.data, config.model.vit
     everything = frozenset(merge.flatten(parameters(config)))
+    if not activations.of(trained, "vit/"):  # Nothing goes back to it in either case.
+        everything -= activations.of(everything, "vit/")
     device = _on_device(config.model, mesh)
     plain = replace(device, mt5=replace(device.mt5, remat="none"))
     found = []
     if not data.visual_tokens:
         heads = config.objective == "classify" or config.class_weight > 0
         kept = activations.vit(vit, mesh.model, activations.of(trained, "vit/"), heads)
-        whole = activations.vit(
-            replace(vit, remat="none"), mesh.model, activations.of(everything, "vit/"), heads
-        )
+        whole = activations.vit(replace(vit, remat="none"), mesh.model, None, heads)
         found.append(_Stage("ViT", vit.depth, kept, whole))
     if config.objective == "generate":
         reading, source = data.inputs_length, vit.num_visual_tokens + data.inputs_length

@@ -237,9 +237,13 @@ def distribute(tree: Any, placed: Any) -> Any:
 
 def collect(tree: Any) -> Any:
     """Arrays of which each process has parts -> whole ones in all, as NumPy; others as they are."""
-    if jax.process_count() == 1:
-        return tree
-    return jax.tree.map(lambda leaf: multihost_utils.process_allgather(leaf, tiled=True), tree)
+
+    def whole(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        return leaf
+
+    return jax.tree.map(whole, tree)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
