@@ -17,7 +17,7 @@ demo: .venv/.core
 	@$(BIN)/pali demo
 
 test: lint .venv/.browser
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: .venv/.test
 	@$(BIN)/ruff check .

@@ -11,6 +11,18 @@ TFRecords and once as array records. SeqIO reads them by `seqio.get_dataset` wit
 `tf.image.resize(antialias=True)` and its own tokenizer, shuffled, with AUTOTUNE; pali reads them as
 training does, with as many threads as there are cores. Each runs in a process of its own, and
 processor time counts all its threads. Records are read from the page cache.
+
+Two cores of an AMD EPYC (Zen 5), beside other work, so pictures per second of processor time alone
+are to be compared; Pillow 13, TensorFlow 2.21:
+
+    format  pixels   pali   SeqIO   ratio   peak GB, pali and SeqIO
+    JPEG       224    246     260    0.95   0.26   1.24
+    JPEG       588    134      84    1.60   0.45   2.33
+    PNG        224    109     128    0.86   0.26   1.27
+    PNG        588     89      67    1.33   0.51   2.41
+
+`resume`: the first batch of a run takes 0.05 s at step 0, 0.10 s at step 1,000,000 and 0.12 s at
+step 1,000,000,000. `memory`: 259 MB after 2,000 batches and after 20,000.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ import argparse
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from own_memory import Peak
 
 FORMATS = ("safetensors", "shards", "torch", "t5x", "orbax", "npz", "flax")
 
@@ -57,23 +57,14 @@ def read(folder: Path) -> dict[str, int]:
     from pali.models import presets
 
     pretrained.expected_params(presets.DEMO.mt5)  # What tracing itself needs is no array.
-    before, peak, ended = own_memory(), [0], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.002):
-            peak[0] = max(peak[0], own_memory())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    inside = (path for pattern in ("checkpoint_*", "*.npz") for path in folder.glob(pattern))
-    component = components.open_source(next(inside, folder))
-    shapes = expected(component.config)
-    params = merge.fill(component.tensors, shapes, component.origin)
-    ended.set()
-    thread.join()
+    with Peak() as peak:
+        inside = (path for pattern in ("checkpoint_*", "*.npz") for path in folder.glob(pattern))
+        component = components.open_source(next(inside, folder))
+        shapes = expected(component.config)
+        params = merge.fill(component.tensors, shapes, component.origin)
     sizes = [array.nbytes for array in jax.tree.leaves(params)]
     single = [tensor.size * 4 for tensor in component.tensors.values()]
-    return {"model": sum(sizes), "largest": max(single), "peak": peak[0] - before}
+    return {"model": sum(sizes), "largest": max(single), "peak": peak.most - peak.before}
 
 
 def expected(config: Any) -> Any:
@@ -88,14 +79,6 @@ def expected(config: Any) -> Any:
         return pretrained.expected_params(config)
     image = jax.ShapeDtypeStruct((1, *config.image_shape, 3), "uint8")
     return jax.eval_shape(ViT(config).init, jax.random.key(0), image)["params"]
-
-
-def own_memory() -> int:
-    """Bytes of this process that no file backs."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    raise OSError("there is no RssAnon in /proc/self/status: this needs Linux")
 
 
 def write(folder: Path, width: int) -> None:

@@ -35,10 +35,10 @@ import functools
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from own_memory import Peak
 
 WIDTH, TARGETS, VOCABULARY = 512, 32, 250_112
 
@@ -140,27 +140,10 @@ def memory(
     if run:
         full = functools.partial(jax.tree.map, lambda x: jnp.full(x.shape, 0.01, x.dtype))
         arguments = jax.block_until_ready(full(shapes))
-        before, peak, ended = own_memory(), [0], threading.Event()
-
-        def watch() -> None:
-            while not ended.wait(0.002):
-                peak[0] = max(peak[0], own_memory())
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        jax.block_until_ready(compiled(*arguments))
-        ended.set()
-        thread.join()
-        found["measured"] = peak[0] - before
+        with Peak() as peak:
+            jax.block_until_ready(compiled(*arguments))
+        found["measured"] = peak.most - peak.before
     return found
-
-
-def own_memory() -> int:
-    """Bytes of this process that no file backs."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    raise OSError("there is no RssAnon in /proc/self/status: this needs Linux")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def get_config() -> Config:
             batch_size=128,
             inputs_length=16,
             targets_length=14,
-            visual_tokens="visual_tokens",
+            visual_token_cache="runs/visual_tokens",
         ),
         optim=OptimConfig(
             name="muon",

@@ -8,16 +8,13 @@ saved beside what it produced as JSON; `from_json(to_json(config)) == config` fo
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
 import math
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pali import remat
+from pali.config_json import from_json as from_json
+from pali.config_json import to_json as to_json
 from pali.mesh_config import MeshConfig
 
 Dtype = Literal["float32", "bfloat16"]
@@ -235,8 +232,14 @@ class DataConfig:
     rows_multiple: int = 1
     """Rows of every part (see `short`) are a multiple of this, which data x fsdp of a mesh must
     divide. It is not taken from the mesh: the batches of a run are the same on any."""
-    visual_tokens: str | None = None
-    """Folder of the cache of frozen visual tokens, filled before the first step when absent."""
+    visual_token_cache: str | None = None
+    """Folder of visual tokens that the frozen ViT makes once of each picture; what it lacks is
+    computed before the first step (docs/training.md). None runs the ViT in every step."""
+    visual_token_dtype: Literal["bfloat16", "int8"] = "bfloat16"
+    """"int8", with a scale for each token, takes half of the room, and is off by about 1 %."""
+    visual_token_views: int = 1
+    """Of pictures that are drawn anew at every visit (`DecodeRandomCrop`): how many fixed views of
+    each are kept, of which every visit draws one."""
     prefetch_threads: int = 1
     """Threads that prepare examples while a step runs."""
     prompts: tuple[tuple[str, str], ...] = ()
@@ -253,7 +256,9 @@ class DataConfig:
                 "leave data.prompts out, or train from the tasks"
             )
         _at_least(self, 1, "batch_size", "inputs_length", "targets_length", "prefetch_threads")
-        _at_least(self, 1, "rows_multiple")
+        _at_least(self, 1, "rows_multiple", "visual_token_views")
+        if (views := self.visual_token_views) > 1 and not self.visual_token_cache:
+            raise ValueError(f"visual_token_views {views} are kept in visual_token_cache: set both")
         if self.batch_size % self.rows_multiple:
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of rows_multiple {self.rows_multiple}"
@@ -389,10 +394,10 @@ class Config:
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
         _between(self, 0, math.inf, "patch_weight")
         for name in ("class_weight", "contrast_weight", "patch_weight"):
-            if getattr(self, name) and self.data.visual_tokens:
+            if getattr(self, name) and self.data.visual_token_cache:
                 raise ValueError(
                     f"{name} teaches the ViT, and needs pictures as pixels: set it to 0, or "
-                    "data.visual_tokens to None"
+                    "data.visual_token_cache to None"
                 )
             if getattr(self, name) and self.objective == "classify" and name != "patch_weight":
                 raise ValueError(f'{name} is of objective "generate"; set it to 0')
@@ -419,78 +424,3 @@ def _between(config: Any, low: int, high: float | int, *names: str) -> None:
             end = "finite and " if high == math.inf else ""
             limit = "" if high == math.inf else f" and below {high:g}"
             raise ValueError(f"{name} is {value}; it must be {end}at least {low:g}{limit}")
-
-
-T = TypeVar("T")
-
-
-def to_json(config: Any) -> str:
-    """The config as indented JSON; read back by `from_json`."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-
-
-def from_json(cls: type[T], text: str) -> T:
-    """Rebuilds a config of type `cls` from what `to_json` wrote.
-
-    Raises:
-      ValueError: an unknown or a missing field, or a value of another type; the message names the
-        field by its whole path.
-    """
-    return _build(cls, json.loads(text), cls.__name__)
-
-
-def _build(kind: Any, value: Any, path: str) -> Any:
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        if value not in typing.get_args(kind):
-            raise ValueError(f"{path} is {value!r}; it must be one of {typing.get_args(kind)}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{path} is {value!r}; it must be a list")
-        kinds = typing.get_args(kind)
-        if kinds[-1] is not Ellipsis and len(value) != len(kinds):
-            raise ValueError(f"{path} is {value!r}; it must have {len(kinds)} elements")
-        return tuple(_build(kinds[0], v, f"{path}[{i}]") for i, v in enumerate(value))
-    if origin in (typing.Union, types.UnionType):
-        kinds = [k for k in typing.get_args(kind) if k is not type(None)]
-        if value is None and len(kinds) < len(typing.get_args(kind)):
-            return None
-        lists = [k for k in kinds if typing.get_origin(k) is tuple]
-        return _build(
-            (lists if lists and isinstance(value, list | tuple) else kinds)[0], value, path
-        )
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, path)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{path} is {value!r}; it must be of type {kind.__name__}")
-    return value
-
-
-def _build_dataclass(cls: Any, value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(
-            f"{path} is {value!r}; it must be an object with the fields of {cls.__name__}"
-        )
-    if isinstance(value.get("remat"), bool):  # as it was before policies had names
-        value = value | {"remat": "full" if value["remat"] else "none"}
-    kinds = typing.get_type_hints(cls)
-    for name in value:
-        if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kinds)}"
-            raise ValueError(f"{path} has no field {name!r}{hint}")
-    required = {
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if missing := sorted(required - set(value)):
-        raise ValueError(f"{path} lacks {', '.join(missing)}")
-    values = {name: _build(kinds[name], v, f"{path}.{name}") for name, v in value.items()}
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None

@@ -215,7 +215,7 @@ def _stages(config: Config, mesh: MeshConfig, trained: frozenset[str]) -> list[_
     device = _on_device(config.model, mesh)
     plain = replace(device, mt5=replace(device.mt5, remat="none"))
     found = []
-    if not data.visual_tokens:
+    if not data.visual_token_cache:
         heads = config.objective == "classify" or config.class_weight > 0
         kept = activations.vit(vit, mesh.model, activations.of(trained, "vit/"), heads)
         whole = activations.vit(replace(vit, remat="none"), mesh.model, None, heads)
@@ -271,7 +271,7 @@ def _example(config: Config) -> int:
     """Bytes of one example of a batch."""
     data, vit = config.data, config.model.vit
     seen = 3 * math.prod(vit.image_shape)
-    if data.visual_tokens:
+    if data.visual_token_cache:
         seen = 2 * vit.num_visual_tokens * vit.width
     return seen + 4 * (data.inputs_length + 3 * data.targets_length)
 

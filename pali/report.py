@@ -33,7 +33,8 @@ Macro averages over languages, 0 to 100; 95 % intervals by bootstrap over what t
 - **baseline**: what the ViT's own classifier answers. **lead**: model minus baseline, interval from
   paired draws.
 - **majority**: the one answer that is most often right, given to all pictures of a language.
-- **shuffled**: the model's own answers to other pictures of the same split and language.
+- **shuffled**: the model's own answers to other pictures of the same split and language; of any
+  language where one has a single picture.
 - **exact match** (`nfkc-space`): equal to a reference after NFKC and single spaces; case counts.
 - **chrF** (`chrF2|nc:6|nw:0|space:no|nfkc`): corpus chrF of each language, as sacrebleu.
 - **character errors** (`levenshtein|nfkc`): edits per character of the reference, summed over each

@@ -121,7 +121,7 @@ def main(
         frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
         store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
         stack.enter_context(store)
-        data = inputs.Inputs(_with_tokenizer(config, workdir), workdir, params, shares)
+        data = inputs.Inputs(_with_tokenizer(config, workdir), params, shares)
         stack.enter_context(data)
         signals = stack.enter_context(Signals())
         state = _newest(store, wanted, note, config)

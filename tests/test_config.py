@@ -131,6 +131,7 @@ def test_an_impossible_vit_is_refused(change, message):
         (lambda: demo(steps=0), "steps is 0; it must be at least 1"),
         (lambda: demo(log_every=0), "log_every is 0; it must be at least 1"),
         (lambda: demo(keep_checkpoints=0), "keep_checkpoints is 0"),
+        (lambda: DataConfig("m", visual_token_views=2), "views 2 are kept in visual_token_cache"),
         (lambda: demo(seed=2**32), "seed is 4294967296; it must be at least 0 and below"),
     ],
 )
@@ -143,7 +144,7 @@ def test_impossible_numbers_are_refused(make, message):
 def test_what_teaches_the_vit_needs_pixels(name):
     assert demo(data=DataConfig("m"), **{name: 0.5})
     with pytest.raises(ValueError, match=f"{name} teaches the ViT, and needs pictures as pixels"):
-        demo(data=DataConfig("m", visual_tokens="folder"), **{name: 0.5})
+        demo(data=DataConfig("m", visual_token_cache="folder"), **{name: 0.5})
 
 
 def test_the_vit_alone_has_patches_beside_its_classes_and_nothing_else():

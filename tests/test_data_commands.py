@@ -226,8 +226,11 @@ def where(splits: dict[str, list[bytes]]) -> dict[str, set[str]]:
     return found
 
 
-def test_a_split_has_every_line_once_and_every_picture_in_one(folder, capsys):
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_split_has_every_line_once_and_every_picture_in_one(folder, end, capsys):
     copies(folder)
+    rows = folder / "rows.jsonl"
+    rows.write_bytes(rows.read_bytes().replace(b"\n", end))
     assert split() == 0
     splits = read(folder)
     assert set(splits) == {"train", "validation", "test"}

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     [
         "config",
+        "config_json",
         "mesh_config",
         "processes",
         "remat",

@@ -69,7 +69,7 @@ def planned_for_training(config):
     batch["decoder_target_tokens"] = batch["decoder_input_tokens"]
     batch["decoder_loss_weights"] = struct((work.batch_size, work.targets_length), "float32")
     batch["label"] = struct((work.batch_size,), "int32")
-    if data.visual_tokens:
+    if data.visual_token_cache:
         del batch["image"]
         shape = (work.batch_size, vit.num_visual_tokens, vit.width)
         batch["visual_tokens"] = struct(shape, "bfloat16")
@@ -122,7 +122,7 @@ def all_trained(remat):
 
 def half_frozen(config):
     freeze = ("vit/.*", "projection/.*", "mt5/encoder/.*", "mt5/token_embedder/.*")
-    data = dataclasses.replace(config.data, visual_tokens="cache")
+    data = dataclasses.replace(config.data, visual_token_cache="cache")
     return dataclasses.replace(config, data=data, optim=OptimConfig(freeze=freeze))
 
 

@@ -318,34 +318,34 @@ def config(tmp_path):
     return Config(PaLIConfig(VIT, mt5), data, eval_splits=(), eval_batches=1)
 
 
-def test_records_of_wide_pictures_are_trained_on(files, config, tmp_path):
+def test_records_of_wide_pictures_are_trained_on(files, config):
     write_records(fitted(files), config.data.records, "train")
     ((task, _),) = read_records(config.data.records, "train")
     (stored,) = task.functions
     assert isinstance(stored, StoredImage)
     assert stored.pixels == VIT.pixels
-    with Inputs(config, tmp_path, {}) as data:
+    with Inputs(config, {}) as data:
         (batch,) = next(data.train(0))
     assert batch["image"].shape == (2, *WIDE, 3)
 
 
-def test_records_of_pictures_made_otherwise_are_refused(files, config, tmp_path):
+def test_records_of_pictures_made_otherwise_are_refused(files, config):
     write_records(
         pipeline.fit_to_model([(files, 1.0)], image_size=WIDE), config.data.records, "train"
     )
     message = "resized by bilinear squash, the model reads bicubic crop.*--resample bicubic --fit c"
     with pytest.raises(ValueError, match=message):
-        Inputs(config, tmp_path, {})
+        Inputs(config, {})
     other = dataclasses.replace(VIT, image_size=(64, 16))
     other = dataclasses.replace(config, model=dataclasses.replace(config.model, vit=other))
     with pytest.raises(ValueError, match=r"16 x 64 pixels, the model reads 64 x 16.*-size 64x16"):
-        Inputs(other, tmp_path, {})
+        Inputs(other, {})
 
 
-def test_words_of_patches_are_of_squares(files, config, tmp_path):
+def test_words_of_patches_are_of_squares(files, config):
     write_records(fitted(files), config.data.records, "train")
     with pytest.raises(ValueError, match="patch_weight knows square pictures alone"):
-        Inputs(dataclasses.replace(config, patch_weight=1.0), tmp_path, {})
+        Inputs(dataclasses.replace(config, patch_weight=1.0), {})
 
 
 TASK = """

@@ -9,23 +9,30 @@ neither SeqIO nor TensorFlow; from there on everything is the same.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import grain
 import jax
-from jaxtyping import Array
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxtyping import Array, UInt8
 
 from pali import optim, prompts
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
 from pali.config import Config, DataConfig, ViTConfig
-from pali.data import pipeline, visual_tokens
+from pali.data import pipeline, visual_token_cache
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
 from pali.data.patch_words import ShowPatchWords
 from pali.data.skipping import Skips, code
+from pali.data.visual_token_store import Origin
 from pali.models.vit import ViT
 from pali.tokenizer import Tokenizer
 from pali.types import Batch, Params
@@ -36,6 +43,9 @@ CUT_SAMPLE = 256
 SHORT_CUT = 0.01
 """Share of a task's texts that may be cut for the sake of shorter batches."""
 
+ENCODED = 2**15
+"""Visual tokens that the ViT makes at a time to fill a cache: 168 pictures of ViT-B/16 at 224."""
+
 
 class Inputs:
     """Training and evaluation batches; use it in a `with` statement, which ends its threads."""
@@ -43,7 +53,6 @@ class Inputs:
     def __init__(
         self,
         config: Config,
-        workdir: Path,
         params: Params,
         shares: pipeline.Shares = pipeline.WHOLE,
     ):
@@ -51,7 +60,6 @@ class Inputs:
 
         Args:
           config: the experiment.
-          workdir: where the cache of visual tokens goes when `data.visual_tokens` is relative.
           params: parameters, of which the cache needs those of the ViT.
           shares: the rows of every batch that this process reads.
 
@@ -71,16 +79,8 @@ class Inputs:
         }
         mixture = self._mixture
         self.prompts = prompts_of(mixture)
-        if config.data.visual_tokens:
-            _, frozen = optim.partition(params, config.optim.freeze)
-            if merge.flatten(frozen.get("vit", {})).keys() != merge.flatten(params["vit"]).keys():
-                raise ValueError(
-                    "data.visual_tokens keeps what the ViT makes of a picture, which only a frozen "
-                    "ViT makes again: add 'vit/.*' to optim.freeze, or set data.visual_tokens to "
-                    "None"
-                )
-            folder = workdir / config.data.visual_tokens
-            mixture = _from_cache(folder, mixture, config.model.vit, params["vit"])
+        if config.data.visual_token_cache:
+            mixture = with_cached_tokens(config, mixture, params)
             tokens = (config.model.vit.num_visual_tokens, config.model.vit.width)
         self._drawn, self._examples, self._train = self._batches(mixture, tokens)
         self._skips = Skips(config.data.max_skipped)
@@ -299,18 +299,66 @@ def _check_pictures(mixture: pipeline.Mixture, vit: ViTConfig, folder: str) -> N
                 )
 
 
-def _from_cache(folder: Path, mixture: pipeline.Mixture, config: ViTConfig, params: Params) -> Any:
-    """The mixture with visual tokens instead of pictures, made by the ViT beforehand."""
+def with_cached_tokens(
+    config: Config, mixture: pipeline.Mixture, params: Params
+) -> pipeline.Mixture:
+    """The mixture with visual tokens instead of pictures, made by the ViT beforehand.
 
-    @jax.jit
-    def encode(image: Array) -> Array:
-        seen: Any = ViT(config).apply({"params": params}, image)
-        return seen.tokens
+    Raises:
+      ValueError: a part of the ViT is trained, or it has dropout.
+    """
+    data, vit = config.data, config.model.vit
+    _, frozen = optim.partition(params, config.optim.freeze)
+    if merge.flatten(frozen.get("vit", {})).keys() != merge.flatten(params["vit"]).keys():
+        raise ValueError(
+            "data.visual_token_cache keeps what the ViT makes of a picture, which only a frozen "
+            "ViT makes again: add 'vit/.*' to optim.freeze, or set data.visual_token_cache to None"
+        )
+    if vit.dropout:
+        raise ValueError(
+            f"model.vit.dropout is {vit.dropout}, and cached visual tokens have none: set it to 0, "
+            "or data.visual_token_cache to None"
+        )
+    told = dataclasses.asdict(vit)
+    for name in ("dropout", "scan", "remat"):  # They change neither parameters nor tokens.
+        del told[name]
+    origin = Origin(
+        params=merge.fingerprint(params["vit"]),
+        config=json.dumps(told),
+        tokens=vit.num_visual_tokens,
+        width=vit.width,
+        dtype=data.visual_token_dtype,
+    )
+    # The run's mesh spans processes, of which each computes the tokens of other pictures.
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
+    rows = max(1, ENCODED // vit.num_visual_tokens // len(devices)) * len(devices)
+    place = NamedSharding(mesh, PartitionSpec("data"))
 
-    makers = {
-        repr(f) for task, _ in mixture for f in task.functions if getattr(f, "makes_image", False)
-    }
-    fingerprint = visual_tokens.vit_fingerprint(params, config=config, image=sorted(makers))
-    pictures = visual_tokens.pictures(mixture)
-    look_up = visual_tokens.build(folder, fingerprint, pictures, encode)
-    return pipeline.replace_image_function(mixture, look_up)
+    @functools.cache
+    def encoder() -> Callable[[Any], Array]:
+        held = jax.device_put(params["vit"], NamedSharding(mesh, PartitionSpec()))
+        look = jax.jit(lambda held, image: ViT(vit).apply({"params": held}, image))
+        return lambda image: cast("Any", look(held, image)).tokens
+
+    def encode(images: UInt8[np.ndarray, "b h w 3"]) -> Array:
+        if images.shape[1:3] != vit.image_shape:
+            raise ValueError(
+                f"pictures are of {images.shape[1:3]} pixels, and the ViT reads {vit.image_shape}: "
+                "the size in the task and the size in the config must agree"
+            )
+        rest = -len(images) % len(devices)
+        images = np.concatenate([images, np.repeat(images[-1:], rest, 0)])
+        with jax.set_mesh(mesh):
+            return encoder()(jax.device_put(images, place))
+
+    return visual_token_cache.use_cache(
+        mixture,
+        cast("str", data.visual_token_cache),
+        origin,
+        encode,
+        views=data.visual_token_views,
+        batch_size=rows,
+        share=(jax.process_index(), jax.process_count()),
+        wait=lambda: multihost_utils.sync_global_devices("visual tokens"),
+    )

@@ -6,7 +6,8 @@ Each is a frozen dataclass that is called with one example and returns a new one
 random is drawn by example["draw"], and none imports TensorFlow, so the same object serves Grain,
 its worker processes and (lifted by pali/data/seqio_bridge.py) SeqIO. Write your own as a
 module-level function or such a class; a function that makes "image" says so by `makes_image =
-True`, so that training on cached visual tokens can leave it out.
+True`, so that training on cached visual tokens can leave it out, and by a method `content` of what
+it makes it (pali/data/picture_content.py).
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import UInt8
 
 from pali import prompts
 from pali.config import ImageSize, PixelConfig
-from pali.data.drawing import number_of
+from pali.data.demo_corpus import load_corpus
+from pali.data.demo_flags import FLAG_ART, load_flags
+from pali.data.drawing import number_of, seeded
+from pali.data.picture_content import content_of_file, content_of_path, content_of_pixels
 from pali.data.rendering import render
 from pali.data.scenes import describe, render_scene
 from pali.data.skipping import RecordError, named, text_of, texts_of
 from pali.data.typesetting import typeset
 from pali.data.word_units import word_units
-from pali.image import check_is_file, display_name, load_image
+from pali.image import check_is_file, decode_image, display_name, resize
 from pali.languages import resolve
 from pali.tokenizer import load_tokenizer
 
@@ -46,6 +51,11 @@ class RenderPicture:
         image = render(example["art"], example["code"], example["view"], self.size)
         return example | {"image": image}
 
+    def content(self, example: Example) -> str:
+        """What is drawn (pali/data/picture_content.py)."""
+        names = (example["art"], example["code"])
+        return f"{_drawing(*names)} {'/'.join(names)}/{example['view']}"
+
 
 @dataclass(frozen=True)
 class TypesetPicture:
@@ -59,6 +69,10 @@ class TypesetPicture:
         image = typeset(example["text"], example["lang"], example["view"], self.size)
         return example | {"image": image}
 
+    def content(self, example: Example) -> str:
+        """What is set."""
+        return f"text {example['lang']} {example['view']} {example['text']}"
+
 
 @dataclass(frozen=True)
 class RenderScene:
@@ -71,6 +85,10 @@ class RenderScene:
         """Adds "image"."""
         scene = describe(example["split"], example["scene"])
         return example | {"image": render_scene(scene, self.size)}
+
+    def content(self, example: Example) -> str:
+        """Which scene is drawn."""
+        return describe(example["split"], example["scene"]).key
 
 
 @dataclass(frozen=True)
@@ -88,18 +106,67 @@ class DecodePicture:
           ImageError: the file cannot be read; named by "image_key", which bytes may do without.
           RecordError: there are neither bytes nor a path.
         """
+        image = resize(_decoded(example), self.size, self.pixels)
+        return example | {"image": image}
+
+    def content(self, example: Example) -> str:
+        """Which file is read: a hash of its bytes. Without a file it raises what a call does."""
         content, key = example.get("image"), example.get("image_key")
         if isinstance(content, bytes):
-            name = None if key is None else display_name(key)
-            image = load_image(content, self.size, self.pixels, name)
-        elif key is not None:
-            if isinstance(key, str):
-                check_is_file(key)
-            image = load_image(key, self.size, self.pixels)
-        else:
-            message = f"the record with {', '.join(example)} has no picture"
-            raise RecordError("picture", f'{message}: neither bytes in "image" nor an "image_key"')
-        return example | {"image": image}
+            return content_of_file(content)
+        if isinstance(key, str):
+            return content_of_path(key)
+        return content_of_pixels(_decoded(example))
+
+
+@dataclass(frozen=True)
+class DecodeRandomCrop:
+    """A picture file as DecodePicture reads it -> image u8[h w 3] of a part, drawn at every visit.
+
+    The part has the ratio of sides of the whole.
+    """
+
+    size: ImageSize
+    pixels: PixelConfig = field(default_factory=PixelConfig)
+    least: float = 0.7
+    """Area of the part in shares of the whole; it is drawn evenly from here to 1."""
+    makes_image: ClassVar[bool] = True
+    draws: ClassVar[bool] = True
+
+    def __call__(self, example: Example) -> Example:
+        """Makes "image" pixels; it raises what DecodePicture raises."""
+        image = _decoded(example)
+        generator = seeded(f"{example['draw']}/crop")
+        scale = math.sqrt(generator.uniform(self.least, 1))
+        height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+        top = int(generator.integers(image.shape[0] - height + 1))
+        left = int(generator.integers(image.shape[1] - width + 1))
+        part = image[top : top + height, left : left + width]
+        return example | {"image": resize(part, self.size, self.pixels)}
+
+    def content(self, example: Example) -> str:
+        """Which file is read."""
+        return DecodePicture(self.size, self.pixels).content(example)
+
+
+def _decoded(example: Example) -> UInt8[np.ndarray, "h w 3"]:
+    """The whole picture, at its own size."""
+    content, key = example.get("image"), example.get("image_key")
+    if isinstance(content, bytes):
+        return decode_image(content, None if key is None else display_name(key))
+    if key is None:
+        message = f"the record with {', '.join(example)} has no picture"
+        raise RecordError("picture", f'{message}: neither bytes in "image" nor an "image_key"')
+    if isinstance(key, str):
+        check_is_file(key)
+    return decode_image(key)
+
+
+@functools.lru_cache(maxsize=8192)
+def _drawing(art: str, code: str) -> str:
+    """A hash of a drawing: art sets change."""
+    svg = load_flags().svg(art, code) if art in FLAG_ART else load_corpus().svg(art, code)
+    return hashlib.blake2b(svg.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)

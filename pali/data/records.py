@@ -11,8 +11,8 @@ A folder has one sub-folder for each split, with for each task
   NAME.pictures.npy   i64: where each different picture stands first
 
 and meta.json: {"format", "name", "tokenizer": sha256, "tasks": [{"name", "rate", "pictures",
-"image", "pixels"}]}, where "pictures" is "stored", "left_out" or "none", "image" says what made
-them and "pixels" how picture files were resized.
+"image", "pixels", "draws"}]}, where "pictures" is "stored", "left_out" or "none", "image" says what
+made them, "pixels" how picture files were resized and "draws" whether each visit saw another part.
 
 Tasks keep their names, rates and order of records; so training draws the very batches that it would
 draw from the mixture itself. A record is a msgpack map; an array in it is extension type 1:
@@ -36,6 +36,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from pali.config import PixelConfig, from_json
+from pali.data.picture_content import KeepContent, content_of_pixels, draws
 from pali.data.pipeline import Drawn, Example, Function, Mixture, Task
 
 FORMAT = 1
@@ -91,6 +92,10 @@ class StoredImage:
         """The example as it is: "image" is in it."""
         return example
 
+    def content(self, example: Example) -> str:
+        """What the image was made of; of records that do not say, its pixels."""
+        return example.get("image_content") or content_of_pixels(example["image"])
+
     def __repr__(self) -> str:
         return self.image
 
@@ -101,14 +106,27 @@ class LeftOutImage:
 
     image: str
     folder: str
+    draws: bool = False
+    """Whether it would be another picture at every visit."""
     makes_image: ClassVar[bool] = True
+    left_out: ClassVar[bool] = True
 
     def __call__(self, example: Example) -> Example:
         """Always raises: only visual tokens can take the picture's place."""
         raise ValueError(
-            f"the records in {self.folder} hold no pictures: train on a visual-token cache of the "
-            "same pictures (data.visual_tokens), or write the records with pictures"
+            f"the records in {self.folder} hold no pictures: train on a visual-token cache that "
+            "was filled from the same pictures before (data.visual_token_cache), or write the "
+            "records with pictures"
         )
+
+    def content(self, example: Example) -> str:
+        """What the image would be made of."""
+        if "image_content" not in example:
+            raise ValueError(
+                f"the records in {self.folder} do not say which pictures they are about, as those "
+                "of an earlier pali do not: write them anew"
+            )
+        return example["image_content"]
 
     def __repr__(self) -> str:
         return self.image
@@ -129,8 +147,8 @@ def write_records(
       folder: made when absent.
       split: name of the sub-folder.
       name: what the mixture is called; training under another name is then refused.
-      pictures: whether to store "image"; without it, only the "image_key" is kept, for training on
-        cached visual tokens.
+      pictures: whether to store "image"; without it, only what tells it apart is kept, for training
+        on cached visual tokens. A picture that is drawn anew at every visit is stored once.
 
     Raises:
       FileExistsError: the split was written there before.
@@ -142,13 +160,16 @@ def write_records(
     tasks = []
     for task, rate in mixture:
         makers = [f for f in task.functions if getattr(f, "makes_image", False)]
-        functions = tuple(f for f in task.functions if pictures or f not in makers)
-        _write_task(path / task.name, replace(task, functions=functions))
+        functions = [f for f in task.functions if pictures or f not in makers]
+        # A part of a picture that was drawn once is not the picture: its pixels tell it apart.
+        if makers and not (pictures and draws(makers)):
+            functions.insert(task.functions.index(makers[0]), KeepContent(tuple(makers)))
+        _write_task(path / task.name, replace(task, functions=tuple(functions)))
         state = ("stored" if pictures else "left_out") if makers else "none"
         image = ", ".join(map(repr, makers))
         pixels = next((asdict(f.pixels) for f in makers if hasattr(f, "pixels")), None)
         told = {"name": task.name, "rate": rate, "pictures": state, "image": image}
-        tasks.append(told | {"pixels": pixels})
+        tasks.append(told | {"pixels": pixels, "draws": draws(makers)})
     tokenizers = {
         f.tokenizer for task, _ in mixture for f in task.functions if hasattr(f, "tokenizer")
     }
@@ -224,8 +245,11 @@ def _write_task(path: pathlib.Path, task: Task) -> None:
         example = examples[index]
         if isinstance(example.get("image"), bytes):  # A file that nothing has decoded.
             del example["image"]
-        if "image_key" in example:
-            first.setdefault(example["image_key"], index)
+        content = example.get("image_content")
+        if content is None and isinstance(example.get("image"), np.ndarray):
+            content = content_of_pixels(example["image"])
+        if content is not None:
+            first.setdefault(content, index)
         writer.write(pack(example))
     writer.close()
     np.save(f"{path}.pictures.npy", np.array(list(first.values()), np.int64))
@@ -235,7 +259,7 @@ def _read_task(path: pathlib.Path, task: dict[str, Any]) -> Task:
     pixels = from_json(PixelConfig, json.dumps(task["pixels"])) if task.get("pixels") else None
     functions: dict[str, tuple[Function, ...]] = {
         "stored": (StoredImage(task["image"], pixels),),
-        "left_out": (LeftOutImage(task["image"], str(path)),),
+        "left_out": (LeftOutImage(task["image"], str(path), task.get("draws", False)),),
         "none": (),
     }
     source = RecordFile(str(path / f"{task['name']}.array_record"))

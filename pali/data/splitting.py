@@ -123,7 +123,7 @@ def split_file(
                     name = split_of(group, shares, seed)
                     records[name] += 1
                     members[name].add(group)
-                    files[name].write(line if line.endswith(b"\n") else line + b"\n")
+                    files[name].write(line if line.endswith((b"\n", b"\r")) else line + b"\n")
         finally:
             for file in files.values():
                 file.close()
@@ -191,8 +191,11 @@ def _value(record: Mapping[str, object], by: str, where: str) -> int:
 
 def _lines(path: str) -> Iterator[Line]:
     """The lines that are not empty, as they are, but for a byte-order mark of the file."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
+    # As text of one byte a character: lines end as training ends them, by a lone CR too, and every
+    # byte stays what it is.
+    with open(path, encoding="latin-1", newline="") as file:
+        for number, text in enumerate(file, 1):
+            line = text.encode("latin-1")
             line = line if number > 1 else line.removeprefix(b"\xef\xbb\xbf")
             if line.strip():
                 yield number, line

@@ -8,9 +8,10 @@ Out: score records, plain dicts for metrics.json:
     benchmark, version, split   what was measured
     metric, variant             how; a score without its variant means nothing
     signature                   all of the above in one line (signature.py)
-    system                      "model", "baseline", "majority": of exact match, the answer that is
-                                most often right in a language, for all its examples; or "shuffled":
-                                the model's own answers to other pictures of that split and language
+    system                      "model", "baseline", "majority": the answer that is most often
+                                right in a language, for all its examples; or "shuffled": the
+                                model's own answers to other pictures of that split and language, or
+                                of any language where it has too few
     score, n, languages         0..100, macro average over so many languages; examples behind it
     interval                    95 %, bootstrap over what the pictures show (aggregate.py)
     lead                        of the controls: model minus control and its paired interval
@@ -113,13 +114,13 @@ def score(
     if (others := _others(lines)) is not None:
         texts["shuffled"] = [lines[i]["prediction"] for i in others]
 
+    majority = {"majority": _majority(lines, english)}
     records = []
     for function in metric_fns:
         if function not in _KNOWN:
             records += _plain_records(lines, texts, function)
         for metric in _KNOWN.get(function, ()):
-            constant = {"majority": _majority(lines, english)} if metric is EXACT_MATCH else {}
-            records += _text_records(lines, texts | constant, metric)
+            records += _text_records(lines, texts | majority, metric)
     if not english and _languages_known(lines):
         records += _text_records(lines, texts, RIGHT_SCRIPT)
     return [*records, *_choice_records(lines), *_classifier_records(lines)]
@@ -182,7 +183,7 @@ def _choice_records(lines: Sequence[Line]) -> list[Record]:
     if all(row and None not in row for row in baseline):
         scores["baseline"] = baseline
     others = _others(asked)
-    if others is not None:
+    if others and all(asked[i]["lang"] == asked[j]["lang"] for i, j in enumerate(others)):
         scores["shuffled"] = [scores["model"][i] for i in others]
     records = []
     for variant in choice.VARIANTS:
@@ -262,15 +263,21 @@ def _by_language(lines: Sequence[Line]) -> dict[str, list[int]]:
 
 
 def _others(lines: Sequence[Line]) -> list[int] | None:
-    """For each line one of its language with another picture; None if a language has too few."""
-    result = [0] * len(lines)
-    for lang, rows in _by_language(lines).items():
-        digest = hashlib.sha256(f"{lines[0]['split']}/{lang}".encode()).digest()
+    """For each line one with another picture, of its language where that has enough; None if none.
+
+    A language whose strings are few may have a single picture, which has no other.
+    """
+
+    def permuted(rows: Sequence[int], seed: str) -> dict[int, int] | None:
+        digest = hashlib.sha256(seed.encode()).digest()
         order = aggregate.other_picture(
             [lines[i]["group"] for i in rows], seed=int.from_bytes(digest[:4], "big")
         )
-        if order is None:
-            return None
-        for i, other in zip(rows, order, strict=True):
-            result[i] = rows[other]
-    return result
+        return order and {i: rows[other] for i, other in zip(rows, order, strict=True)}
+
+    split = lines[0]["split"]
+    if (others := permuted(range(len(lines)), split)) is None:
+        return None
+    for lang, rows in _by_language(lines).items():
+        others |= permuted(rows, f"{split}/{lang}") or {}
+    return [others[i] for i in range(len(lines))]

@@ -174,9 +174,9 @@ def _alternatives(config: Config, mesh: MeshConfig) -> Iterator[tuple]:
     words = " ".join(f"'{pattern}'" for pattern in frozen.freeze)
     if config.objective == "generate" and "vit/.*" not in optim.freeze:
         yield f"--optim.freeze {words}", lambda: replace(config, optim=frozen), mesh
-    elif config.objective == "generate" and not data.visual_tokens:
-        cached = replace(data, visual_tokens="visual_tokens")
-        words = "--data.visual-tokens visual_tokens"
+    elif config.objective == "generate" and not data.visual_token_cache:
+        cached = replace(data, visual_token_cache="visual_tokens")
+        words = "--data.visual-token-cache visual_tokens"
         yield words, lambda: replace(config, data=cached), mesh
     if optim.name != "adafactor":
         other = replace(optim, name="adafactor", weight_decay=0.0)

@@ -87,19 +87,22 @@ def _of(jaxpr: core.Jaxpr) -> float:
     for equation in jaxpr.eqns:
         name, parameters = equation.primitive.name, equation.params
         sizes: list[tuple[int, ...]] = [getattr(v.aval, "shape", ()) for v in equation.invars]
-        outputs = math.prod(getattr(equation.outvars[0].aval, "shape", ()))
         if name == "dot_general":
             (summed, _), _ = parameters["dimension_numbers"]
-            total += 2 * outputs * math.prod(sizes[0][axis] for axis in summed)
+            total += 2 * _outputs(equation) * math.prod(sizes[0][axis] for axis in summed)
         elif name == "conv_general_dilated":
             features = sizes[1][parameters["dimension_numbers"].rhs_spec[0]]
-            total += 2 * outputs * math.prod(sizes[1]) / features
+            total += 2 * _outputs(equation) * math.prod(sizes[1]) / features
         else:
             times = parameters["length"] if name == "scan" else 1
             inner = [_of(part) for part in _inner(parameters)]
             # Of the branches of a condition one is taken.
             total += times * (max(inner, default=0.0) if name == "cond" else sum(inner))
     return total
+
+
+def _outputs(equation: core.JaxprEqn) -> int:
+    return math.prod(getattr(equation.outvars[0].aval, "shape", ()))
 
 
 def _inner(parameters: dict[str, Any]) -> list[core.Jaxpr]:

@@ -187,42 +187,42 @@ def assert_equal_parts(first, second):
             np.testing.assert_array_equal(value, theirs[name])
 
 
-def test_batches_in_parts_are_a_function_of_seed_and_step(config, tmp_path):
-    with Inputs(config, tmp_path, {}) as data:
+def test_batches_in_parts_are_a_function_of_seed_and_step(config):
+    with Inputs(config, {}) as data:
         batches = data.train(0)
         first = [next(batches) for _ in range(6)]
         evaluated = list(data.evaluate("validation"))
     assert [part["decoder_target_tokens"].shape for part in first[0]] == [(6, 16), (2, 80)]
     assert [part["encoder_input_tokens"].shape for part in first[0]] == [(6, 16), (2, 20)]
     assert len({part["decoder_target_tokens"].tobytes() for part, _ in first}) == 6
-    with Inputs(dataclasses.replace(config, eval_batches=1), tmp_path, {}) as again:
+    with Inputs(dataclasses.replace(config, eval_batches=1), {}) as again:
         assert_equal_parts(next(again.train(4)), first[4])
         assert_equal_parts(next(again.evaluate("validation")), evaluated[0])
-    with Inputs(config, tmp_path, {}, shares=((1,), 2)) as half:
+    with Inputs(config, {}, shares=((1,), 2)) as half:
         mine = [{k: v[len(v) // 2 :] for k, v in part.items()} for part in first[4]]
         assert_equal_parts(next(half.train(4)), mine)
     with pytest.raises(
         ValueError, match="a part of 6 of the 8 rows .* set data.rows_multiple to 4"
     ):
-        Inputs(config, tmp_path, {}, shares=((1,), 4))
+        Inputs(config, {}, shares=((1,), 4))
     assert len(evaluated) == 2
-    with Inputs(dataclasses.replace(config, seed=4), tmp_path, {}) as other:
+    with Inputs(dataclasses.replace(config, seed=4), {}) as other:
         found = next(other.train(0))[0]["decoder_target_tokens"]
         assert np.any(found != first[0][0]["decoder_target_tokens"])
 
 
-def test_each_part_holds_the_texts_of_its_tasks(config, tmp_path):
+def test_each_part_holds_the_texts_of_its_tasks(config):
     from pali.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(TOKENIZER)
-    with Inputs(config, tmp_path, {}) as data:
+    with Inputs(config, {}) as data:
         short, long = next(data.train(0))
     for part, word in ((short, "alt_text"), (long, "keywords")):
         for row in part["encoder_input_tokens"]:
             assert tokenizer.decode(row.tolist()).startswith(f"Generate the {word} in ")
 
 
-def test_a_split_that_leaves_a_part_without_rows_fails_at_the_start(config, tmp_path):
+def test_a_split_that_leaves_a_part_without_rows_fails_at_the_start(config):
     data = dataclasses.replace(config.data, batch_size=1)
     with pytest.raises(ValueError, match="has no row for the tasks of lengths"):
-        Inputs(dataclasses.replace(config, data=data), tmp_path, {})
+        Inputs(dataclasses.replace(config, data=data), {})

@@ -127,7 +127,7 @@ def test_too_many_stop_the_run_but_not_the_first_ones(capsys):
 
 
 def test_a_run_says_what_it_skips_and_stops_when_it_is_too_much(
-    folder, tiny_tokenizer, tmp_path, capsys, monkeypatch, task
+    folder, tiny_tokenizer, capsys, monkeypatch, task
 ):
     monkeypatch.setattr(inputs.Inputs, "_read", lambda self, split: [(task, 1.0)])
     vit = dataclasses.replace(DEMO.vit, image_size=8, patch_size=8)
@@ -135,7 +135,7 @@ def test_a_run_says_what_it_skips_and_stops_when_it_is_too_much(
     config = Config(
         model=dataclasses.replace(DEMO, vit=vit), data=data, steps=10, tokenizer=str(tiny_tokenizer)
     )
-    with inputs.Inputs(config, tmp_path, {}) as opened:
+    with inputs.Inputs(config, {}) as opened:
         batches = opened.train(0)
         parts = [next(batches) for _ in range(4)]
         assert opened.skipped() == {"picture": 4, "row": 2, "text": 2}
@@ -145,7 +145,7 @@ def test_a_run_says_what_it_skips_and_stops_when_it_is_too_much(
     assert "line 4 is not a JSON object" in said
     none = dataclasses.replace(config, data=dataclasses.replace(data, max_skipped=0.0))
     with (
-        inputs.Inputs(none, tmp_path, {}) as opened,
+        inputs.Inputs(none, {}) as opened,
         pytest.raises(ValueError, match="examples could not be used"),
     ):
         for _ in zip(range(4), opened.train(0), strict=False):

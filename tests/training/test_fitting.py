@@ -44,7 +44,7 @@ def test_what_helps_is_said_by_how_much_and_the_most_first(config):
     assert {"--accumulate 2", "--optim.freeze 'vit/.*'"} <= every
     frozen = dataclasses.replace(config, optim=OptimConfig("adafactor", freeze=("vit/.*",)))
     every = {words for words, _, _ in fitting._alternatives(frozen, ONE)}
-    assert "--data.visual-tokens visual_tokens" in every
+    assert "--data.visual-token-cache visual_tokens" in every
     assert not any(word in words for words in every for word in ("freeze", "adafactor"))
 
 

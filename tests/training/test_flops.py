@@ -34,6 +34,14 @@ def test_loops_count_each_turn_and_conditions_one_branch():
     assert flops.count(jax.jit(run), shaped(4, 4), shaped(4, 4)) == 10 * 2 * 4**3
 
 
+def test_what_has_no_result_is_nothing():
+    def run(x):
+        jax.debug.callback(lambda _: None, x)
+        return x @ x
+
+    assert flops.count(run, shaped(4, 4)) == 2 * 4**3
+
+
 def test_what_is_frozen_is_counted_forward_alone():
     def loss(trained, frozen, x):
         return jnp.sum((x @ frozen) @ trained)

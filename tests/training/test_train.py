@@ -116,14 +116,14 @@ def test_the_frozen_vit_is_bit_identical_and_the_rest_moved(config, whole):
     equal_trees(vit_of(exported.params), rounded(vit_of(before)))
 
 
-def test_the_gradient_of_a_step_has_no_frozen_part(config, tmp_path):
+def test_the_gradient_of_a_step_has_no_frozen_part(config):
     from pali import objectives, optim
     from pali.data.inputs import Inputs
 
     params = initial_params(config)
     trained, frozen = optim.partition(params, config.optim.freeze)
     objective = objectives.generate(config)
-    with Inputs(config, tmp_path, params) as data:
+    with Inputs(config, params) as data:
         parts = jax.device_put(next(data.train(0)))
     jaxpr = jax.make_jaxpr(
         jax.grad(lambda t: objective(optim.join(t, frozen), parts, None)["loss"])
@@ -159,14 +159,17 @@ def test_stage_one_feeds_stage_two(config, records, tmp_path):
     equal_trees(vit_of(pretrained.load_model(folder).params), rounded(vit))
 
 
-def test_cached_visual_tokens_train_as_pixels_do(config, records, tmp_path):
-    # Without dropout, which would fall on the ViT as well when it is in the step.
-    model = PaLIConfig(
+def without_dropout(config):
+    """It would fall on the ViT as well when that is in the step."""
+    return PaLIConfig(
         *(dataclasses.replace(half, dropout=0.0) for half in (config.model.vit, config.model.mt5))
     )
-    config = dataclasses.replace(config, model=model)
+
+
+def test_cached_visual_tokens_train_as_pixels_do(config, tmp_path):
+    config = dataclasses.replace(config, model=without_dropout(config))
     train.main(config, tmp_path / "pixels")
-    cached = dataclasses.replace(config.data, visual_tokens="visual_tokens")
+    cached = dataclasses.replace(config.data, visual_token_cache=str(tmp_path / "cache"))
     train.main(dataclasses.replace(config, data=cached), tmp_path / "tokens")
     left, right = (
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
@@ -274,11 +277,15 @@ def test_a_start_that_fails_claims_nothing(config, tmp_path, change, message):
     workdirs.check(dataclasses.replace(config, seed=5), tmp_path)  # Free for any other run.
 
 
-def test_cached_tokens_need_a_frozen_vit(config, tmp_path):
-    data = dataclasses.replace(config.data, visual_tokens="visual_tokens")
-    config = dataclasses.replace(config, data=data, optim=OptimConfig(freeze=("projection/.*",)))
+def test_cached_tokens_need_a_frozen_vit_without_dropout(config, tmp_path):
+    data = dataclasses.replace(config.data, visual_token_cache=str(tmp_path / "cache"))
+    config = dataclasses.replace(config, data=data)
+    with pytest.raises(ValueError, match="vit.dropout is 0.1, and cached visual tokens have none"):
+        train.main(config, tmp_path)
+    config = dataclasses.replace(config, optim=OptimConfig(freeze=("projection/.*",)))
     with pytest.raises(ValueError, match=r"add 'vit/\.\*' to optim.freeze"):
         train.main(config, tmp_path)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_foreign_checkpoints_are_left_alone(config, tmp_path):
@@ -299,7 +306,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_not_saved(config, tmp_path
         assert store.latest_step() is None
 
 
-def test_exact_is_what_greedy_decoding_would_write(config, tmp_path):
+def test_exact_is_what_greedy_decoding_would_write(config):
     """Overfits one batch, then decodes it: the count under teacher forcing is that of decoding."""
     from pali import decoding, objectives, optim
     from pali.data.inputs import Inputs
@@ -307,7 +314,7 @@ def test_exact_is_what_greedy_decoding_would_write(config, tmp_path):
 
     config = dataclasses.replace(config, optim=OptimConfig(learning_rate=1e-2, warmup_steps=5))
     params = initial_params(config)
-    with Inputs(config, tmp_path, params) as data:
+    with Inputs(config, params) as data:
         parts = jax.device_put(next(data.train(0)))
     (batch,) = parts
     update, objective = optim.optimizer(config.optim, 200), objectives.generate(config)

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""How much memory is a process's own, now and at most (Linux)."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+
+def own_memory() -> int:
+    """Bytes of this process that no file backs."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise OSError("there is no RssAnon in /proc/self/status: this needs Linux")
+
+
+class Peak:
+    """While it is open, a thread watches: `most` is the highest own memory seen, in bytes."""
+
+    def __init__(self) -> None:
+        self.before = self.most = own_memory()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.002):
+            self.most = max(self.most, own_memory())
