@@ -73,19 +73,25 @@ def test_names_and_settings_are_light(name):
 
 
 def test_metrics_are_plain_python():
-    imports = "\n".join(f"import {name}" for name in modules("metrics"))
+    names = [*modules("metrics"), *modules("benchmarks")]
+    imports = "\n".join(f"import {name}" for name in names)
     assert imported_by(imports, HEAVY) == []
 
 
 def test_scoring_brings_no_model_and_no_data_set(tmp_path):
     (tmp_path / "refs.jsonl").write_text('{"id": 1, "references": ["a dog"]}\n')
     (tmp_path / "said.jsonl").write_text('{"id": 1, "prediction": "a dog"}\n')
+    rows = '[{"question_id": 1, "image_id": "a", "question": "?", "answers": ["a dog", "dog"]}]'
+    (tmp_path / "questions.json").write_text(f'{{"data": {rows}}}')
     program = f"""
         from pali.cli import main
         for metric in ("cider", "bleu", "rouge_l", "vqa_accuracy", "anls", "cer", "exact_match"):
             files = ["--references", {str(tmp_path / "refs.jsonl")!r}]
             files += ["--predictions", {str(tmp_path / "said.jsonl")!r}]
             assert main(["score", "--metric", metric, *files]) == 0
+        files = ["--references", {str(tmp_path / "questions.json")!r}]
+        files += ["--predictions", {str(tmp_path / "said.jsonl")!r}]
+        assert main(["score", "textvqa", *files]) == 0
     """
     assert imported_by(program, HEAVY) == []
 
@@ -111,6 +117,7 @@ def test_no_module_of_the_core_brings_an_extra():
 def test_every_module_imports_where_no_extra_is_installed():
     names = modules()
     refused = [*EXTRAS, "py3langid", "pycocotools", "pycocoevalcap", "resvg_py"]
+    refused += ["jieba", "janome", "pythainlp"]
     refused += ["beartype", "hypothesis", "pytest"]
     program = f"""
         import importlib, sys

@@ -29,7 +29,7 @@ LAYERS = [
         "tokenizer",
         "image",
     ],
-    ["asking", "drawing", "sheet"],
+    ["asking", "benchmarks", "drawing", "sheet"],
     ["models", "compilation_cache"],
     ["losses", "vocabulary_loss", "decoding"],
     [

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,24 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
+    """One side: what each id of a file has."""
+
     path: str
     values: dict[str, Any]
     """By id, as a string."""
     types: dict[str, type]
+    """How the file writes the id: str or int."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What two files have in common."""
+
+    ids: list[str]
+    """In the order of the references."""
+    partial: bool
+    notes: list[str]
 
 
 def read_pairs(
@@ -61,9 +74,34 @@ def read_pairs(
     """
     known = _read(os.fspath(references), "references", _texts)
     said = _read(os.fspath(predictions), "prediction", _text)
-    missing = [key for key in known.values if key not in said.values]
+    joined = join(known, said, partial)
+    return Pairs(
+        joined.ids,
+        [known.values[key] for key in joined.ids],
+        [said.values[key] for key in joined.ids],
+        joined.partial,
+        joined.notes,
+    )
+
+
+def join(
+    known: Rows, said: Rows, partial: bool = False, unscored: Collection[str] = frozenset()
+) -> Joined:
+    """The ids that are scored.
+
+    Args:
+      known: the references.
+      said: the predictions.
+      partial: leaves out what only one of them has.
+      unscored: ids of `known` that nothing is compared with; they may be predicted or not.
+
+    Raises:
+      ValueError: an id is missing or unknown and `partial` is false, or no id is in both.
+    """
+    scored = [key for key in known.values if key not in unscored]
+    missing = [key for key in scored if key not in said.values]
     unknown = [key for key in said.values if key not in known.values]
-    if len(missing) == len(known.values):
+    if len(missing) == len(scored):
         raise ValueError(
             f"no id of {said.path} is in {known.path}: of another split, or of other data? There "
             f"{_are(known)}, here {_are(said)}"
@@ -72,20 +110,20 @@ def read_pairs(
     problems = []
     if missing:
         problems.append(
-            f"{len(missing):,} of {len(known.values):,} references without a prediction in "
-            f"{said.path}: {_some(missing)}"
+            f"{len(missing):,} of {len(scored):,} references without a prediction in "
+            f"{said.path}: {some(missing)}"
         )
     if unknown:
         problems.append(
             f"{len(unknown):,} of {len(said.values):,} predictions whose id is not in "
-            f"{known.path}: {_some(unknown)}"
+            f"{known.path}: {some(unknown)}"
         )
     if problems and not partial:
         raise ValueError(
             "; ".join(problems) + ". --partial scores what both files have, and marks the result"
         )
     notes += [f"left out: {problem}" for problem in problems]
-    ids = [key for key in known.values if key in said.values]
+    ids = [key for key in scored if key in said.values]
     others = [key for key in ids if known.types[key] is not said.types[key]]
     if others:
         notes.append(
@@ -93,50 +131,69 @@ def read_pairs(
             f"{_NAMES[said.types[others[0]]]} in {said.path}, such as {others[0]}; they were taken "
             "for the same, as no two could be confused"
         )
-    return Pairs(
-        ids,
-        [known.values[key] for key in ids],
-        [said.values[key] for key in ids],
-        bool(problems),
-        notes,
-    )
+    return Joined(ids, bool(problems), notes)
 
 
 _NAMES = {str: "strings", int: "numbers"}
 
 
-def _read(path: str, field: str, check: Callable[[Any], Any]) -> _Rows:
-    rows = _Rows(path, {}, {})
-    first: dict[str, int] = {}
+def collect(path: str, found: Iterable[tuple[str, Any, Any]]) -> Rows:
+    """Rows by their ids.
+
+    Args:
+      path: of the file, for messages.
+      found: (where in the file, id, value), such as ("line 3", 17, "a dog").
+
+    Raises:
+      ValueError: an id is no string or integer, occurs twice, or stands there as both; or there is
+        no row.
+    """
+    rows = Rows(path, {}, {})
+    first: dict[str, str] = {}
     twice: list[str] = []
+    for where, key, value in found:
+        if type(key) not in _NAMES:
+            raise ValueError(f"{where} of {path} has id {key!r}: an id is a string or an integer")
+        text = str(key)
+        if text in rows.values and rows.types[text] is not type(key):
+            raise ValueError(
+                f'{_both(first[text], where)} of {path} have ids {text} and "{text}", a '
+                "number and a string, which other files do not tell apart; rename one"
+            )
+        if text in rows.values:
+            twice.append(f"{text} ({_both(first[text], where)})")
+            continue
+        rows.values[text], rows.types[text], first[text] = value, type(key), where
+    if twice:
+        raise ValueError(
+            f"{len(twice):,} rows of {path} repeat an id: {some(twice)}; leave one of each"
+        )
+    if not rows.values:
+        raise ValueError(f"{path} is empty: there is nothing to score")
+    return rows
+
+
+def _both(one: str, other: str) -> str:
+    """ "lines 1 and 3" of "line 1" and "line 3"."""
+    what, _, number = one.rpartition(" ")
+    return f"{what}s {number} and {other.rpartition(' ')[2]}"
+
+
+def _read(path: str, field: str, check: Callable[[Any], Any]) -> Rows:
+    return collect(path, _checked(path, field, check))
+
+
+def _checked(path: str, field: str, check: Callable[[Any], Any]) -> Iterator[tuple[str, Any, Any]]:
     for number, row in read_json_lines(path):
         where = f"line {number} of {path}"
         for name in ("id", field):
             if name not in row:
                 there = ", ".join(map(repr, row)) or "nothing"
                 raise ValueError(f'{where} has no "{name}"; it has {there}')
-        key, value = row["id"], check(row[field])
-        if type(key) not in _NAMES:
-            raise ValueError(f"{where} has id {key!r}: an id is a string or an integer")
+        value = check(row[field])
         if value is None:
-            raise ValueError(f"{where} has {field} {_short(row[field])}: {_WANTED[field]}")
-        text = str(key)
-        if text in rows.values and rows.types[text] is not type(key):
-            raise ValueError(
-                f'lines {first[text]} and {number} of {path} have ids {text} and "{text}", a '
-                "number and a string, which other files do not tell apart; rename one"
-            )
-        if text in rows.values:
-            twice.append(f"{text} (lines {first[text]} and {number})")
-            continue
-        rows.values[text], rows.types[text], first[text] = value, type(key), number
-    if twice:
-        raise ValueError(
-            f"{len(twice):,} rows of {path} repeat an id: {_some(twice)}; leave one of each"
-        )
-    if not rows.values:
-        raise ValueError(f"{path} is empty: there is nothing to score")
-    return rows
+            raise ValueError(f"{where} has {field} {short(row[field])}: {_WANTED[field]}")
+        yield f"line {number}", row["id"], value
 
 
 _WANTED = {
@@ -166,7 +223,7 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise ValueError(f"line {number} of {path} is no JSON: {error}{cut}") from None
             if not isinstance(row, dict):
                 raise ValueError(
-                    f"line {number} of {path} is {_short(row)}: a line is an object in braces"
+                    f"line {number} of {path} is {short(row)}: a line is an object in braces"
                 )
             yield number, row
 
@@ -181,15 +238,17 @@ def _texts(value: Any) -> list[str] | None:
     return value if all(isinstance(text, str) for text in value) else None
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as JSON, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:40] + "…"
 
 
-def _some(names: Iterable[Hashable]) -> str:
+def some(names: Iterable[Hashable]) -> str:
+    """The first SHOWN of some names."""
     names = [str(name) for name in names]
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
-def _are(rows: _Rows) -> str:
-    return f"are {len(rows.values):,}, such as {_some(list(rows.values)[:1])}"
+def _are(rows: Rows) -> str:
+    return f"are {len(rows.values):,}, such as {some(list(rows.values)[:1])}"

@@ -48,6 +48,8 @@ class Metric:
     described: Callable[[str], str] = lambda variant: variant
     """A variant as the signature has it."""
     tokenized: bool = False
+    mean: bool = False
+    """Whether the score of any part of the items is the mean of theirs; CIDEr's is not."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,12 @@ def score(
     if tokenizer is not None and not metric.tokenized:
         having = ", ".join(key for key, other in METRICS.items() if other.tokenized)
         raise ValueError(f"{name} does not split text into tokens; only {having} have a tokenizer")
-    notes = [*pairs.notes, *_remarks(name, pairs)]
+    notes = [*pairs.notes, *remarks(name, pairs.references)]
     references: Texts = pairs.references
     predictions: Sequence[str] = pairs.predictions
     label = "none"
     if metric.tokenized:
-        references, predictions, label, said = _tokenized(pairs, tokenizer or "ptb")
+        references, predictions, label, said = tokenized(references, predictions, tokenizer)
         notes += said
     scores, per_item = metric.compute(references, predictions, variant)
     signature = Signature(
@@ -114,8 +116,16 @@ def _are(names: Sequence[str]) -> str:
     return f"{'is' if len(names) == 1 else 'are'} {', '.join(names)}"
 
 
-def _tokenized(pairs: Pairs, tokenizer: str) -> tuple[Texts, Sequence[str], str, list[str]]:
-    """References and predictions as tokens, the tokenizer as the signature has it, notes."""
+def tokenized(
+    references: Texts, predictions: Sequence[str], tokenizer: str | None = None
+) -> tuple[Texts, Sequence[str], str, list[str]]:
+    """References and predictions as tokens, the tokenizer as the signature has it, notes.
+
+    Raises:
+      ValueError: there is no such tokenizer.
+      RuntimeError: "ptb-java" is asked for and not installed, or failed.
+    """
+    tokenizer = tokenizer or "ptb"
     if tokenizer not in TOKENIZERS:
         raise ValueError(f"no tokenizer {tokenizer!r}; there are {', '.join(TOKENIZERS)}")
     notes = []
@@ -130,30 +140,30 @@ def _tokenized(pairs: Pairs, tokenizer: str) -> tuple[Texts, Sequence[str], str,
         "none": (_on_one_line, "none"),
     }[tokenizer]
     # References and predictions in one run: Java takes most of a second to start.
-    flat = [text for known in pairs.references for text in known]
-    tokens = tokenize([*flat, *pairs.predictions])
-    references, start = [], 0
-    for known in pairs.references:
-        references.append(tokens[start : start + len(known)])
+    flat = [text for known in references for text in known]
+    tokens = tokenize([*flat, *predictions])
+    split, start = [], 0
+    for known in references:
+        split.append(tokens[start : start + len(known)])
         start += len(known)
-    return references, tokens[start:], label, notes
+    return split, tokens[start:], label, notes
 
 
 def _on_one_line(captions: Sequence[str]) -> list[str]:
     return [ptb.LINE_BREAKS.sub(" ", caption) for caption in captions]
 
 
-def _remarks(name: str, pairs: Pairs) -> list[str]:
+def remarks(name: str, references: Texts) -> list[str]:
     """What is unusual about these references for that metric."""
-    if name == "cider" and len(pairs.ids) == 1:
+    if name == "cider" and len(references) == 1:
         return ["a single picture always has a CIDEr of 0: no n-gram is rarer than another"]
     if name.endswith("vqa_accuracy") or name in ("vizwiz_accuracy", "textvqa_accuracy"):
         usual = vqa_accuracy.ANSWERS
-        others = sum(len(known) != usual for known in pairs.references)
-        alone = sum(len(known) == 1 for known in pairs.references)
+        others = sum(len(known) != usual for known in references)
+        alone = sum(len(known) == 1 for known in references)
         if others:
             return [
-                f"{others:,} of {len(pairs.ids):,} questions do not have {usual} answers, as the "
+                f"{others:,} of {len(references):,} questions do not have {usual} answers, as the "
                 f"official data do; {alone:,} have one, which is left out when it is compared "
                 "with the others, so that they score 0 whatever is said"
             ]
@@ -222,31 +232,37 @@ METRICS = {
         _rouge_l,
         lambda _: rouge_l.VARIANT,
         tokenized=True,
+        mean=True,
     ),
     "vqa_accuracy": Metric(
         "VQA accuracy against ten answers",
         ("official", "m4c", "vizwiz", "bv"),
         _mean_of("vqa_accuracy", vqa_accuracy.vqa_accuracy_per_item),
+        mean=True,
     ),
     "vizwiz_accuracy": Metric(
         "the same as the API of VizWiz-VQA has it",
         ("vizwiz",),
         _mean_of("vizwiz_accuracy", vqa_accuracy.vqa_accuracy_per_item),
+        mean=True,
     ),
     "textvqa_accuracy": Metric(
         "the same as mmf has it for TextVQA",
         ("m4c", "official"),
         _mean_of("textvqa_accuracy", vqa_accuracy.vqa_accuracy_per_item),
+        mean=True,
     ),
     "anls": Metric(
         "similarity of answers read in documents",
         tuple(anls.VARIANTS),
         _mean_of("anls", anls.anls_per_item),
+        mean=True,
     ),
     "relaxed_accuracy": Metric(
         "ChartQA: numbers may be off by 5 %",
         tuple(relaxed_accuracy.VARIANTS),
         _mean_of("relaxed_accuracy", relaxed_accuracy.relaxed_accuracy_per_item),
+        mean=True,
     ),
     "cer": Metric(
         "character error rate",
@@ -266,5 +282,6 @@ METRICS = {
         "share of answers that are right",
         tuple(answer_match.RULES),
         _mean_of("exact_match", answer_match.answer_match_per_item),
+        mean=True,
     ),
 }

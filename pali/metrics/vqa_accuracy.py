@@ -53,6 +53,20 @@ def vqa_accuracy(
     return {"vqa_accuracy": float(vqa_accuracy_per_item(targets, predictions, variant).mean())}
 
 
+def vqa_per_cent(
+    targets: Sequence[str | Sequence[str]], predictions: Sequence[str]
+) -> dict[str, float]:
+    """The official variant in per cent, as a task names it in `metric_fns`."""
+    return {"vqa_accuracy": 100.0 * vqa_accuracy(targets, predictions)["vqa_accuracy"]}
+
+
+def vizwiz_per_cent(
+    targets: Sequence[str | Sequence[str]], predictions: Sequence[str]
+) -> dict[str, float]:
+    """The variant of VizWiz in per cent."""
+    return {"vqa_accuracy": 100.0 * vqa_accuracy(targets, predictions, "vizwiz")["vqa_accuracy"]}
+
+
 def vqa_accuracy_per_item(
     targets: Sequence[str | Sequence[str]], predictions: Sequence[str], variant: str = "official"
 ) -> Float[np.ndarray, " n"]:

@@ -21,6 +21,7 @@ Variant `vizwiz` (the VizWiz API): as the official one, but most contractions ge
 apostrophe.
 """
 
+import functools
 import re
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
@@ -71,6 +72,7 @@ def _vizwiz_table() -> dict[str, str]:
 _TABLE, _VIZWIZ_TABLE = _table(), _vizwiz_table()
 
 
+@functools.lru_cache(maxsize=1 << 16)  # People give the same answers.
 def official(text: str) -> str:
     """An answer as the official script of VQA compares it."""
     return _words(_punctuation(text), _TABLE)

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of files that others publish: a field is what it must be, or an error says where it is not.
+
+    for row in document(path).rows("annotations"):
+        row.identifier("image_id"), row.text("caption")
+
+A message names the file, the place in it ("annotations[3]"), the field, and what is there instead.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pali.metrics.pairs import short
+
+
+class Row:
+    """An object in braces, and where it stands."""
+
+    __slots__ = ("_key", "_parent", "fields")
+
+    def __init__(self, value: Any, parent: Row | str, key: str | int | None = None):
+        self._parent, self._key = parent, key
+        if not isinstance(value, dict):
+            raise ValueError(f"{self.where} is {short(value)}: expected an object in braces")
+        self.fields: dict[str, Any] = value
+
+    @property
+    def where(self) -> str:
+        """'val.json: annotations[3]'; made when somebody asks, for there are many rows."""
+        if self._key is None:
+            return str(self._parent)
+        parent = self._parent.where if isinstance(self._parent, Row) else self._parent
+        path, colon, inside = parent.rpartition(": ")
+        path, inside = (path, inside) if colon else (parent, "")
+        dot = "." if inside and isinstance(self._key, str) else ""
+        key = self._key if isinstance(self._key, str) else f"[{self._key}]"
+        return f"{path}: {inside}{dot}{key}"
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.fields
+
+    def text(self, key: str) -> str:
+        """A text, which may be empty."""
+        value = self._value(key)
+        return value if isinstance(value, str) else self.refuse(key, "a text")
+
+    def identifier(self, key: str) -> int | str:
+        """A text or an integer."""
+        value = self._value(key)
+        return value if type(value) in (int, str) else self.refuse(key, "a text or an integer")
+
+    def integer(self, key: str) -> int:
+        """An integer."""
+        value = self._value(key)
+        return value if type(value) is int else self.refuse(key, "an integer")
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        value = self._value(key)
+        return value if type(value) is bool else self.refuse(key, "true or false")
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts."""
+        value = self._value(key)
+        if isinstance(value, list) and all(isinstance(text, str) for text in value):
+            return tuple(value)
+        return self.refuse(key, "a list of texts")
+
+    def numbers(self, key: str, count: int) -> tuple[float, ...]:
+        """So many finite numbers."""
+        value = self._value(key)
+        plain = isinstance(value, (list, tuple)) and len(value) == count
+        if plain and all(type(x) in (int, float) and math.isfinite(x) for x in value):
+            return tuple(map(float, value))
+        return self.refuse(key, f"{count} finite numbers")
+
+    def row(self, key: str) -> Row:
+        """An object in braces."""
+        return Row(self._value(key), self, key)
+
+    def rows(self, key: str) -> Iterator[Row]:
+        """A list of objects."""
+        value = self._value(key)
+        if not isinstance(value, list):
+            self.refuse(key, "a list")
+        return (Row(each, _At(self, key), i) for i, each in enumerate(value))
+
+    def refuse(self, key: str, wanted: str) -> Any:
+        """Raises ValueError: the field is not what it must be."""
+        raise ValueError(f'{self.where} has "{key}": {short(self.fields[key])}, not {wanted}')
+
+    def _value(self, key: str) -> Any:
+        if key not in self.fields:
+            there = ", ".join(map(repr, list(self.fields)[:8])) or "nothing"
+            raise ValueError(f'{self.where} has no "{key}"; it has {there}')
+        return self.fields[key]
+
+
+class _At(Row):
+    """A list inside a row, which has a place but no fields of its own."""
+
+    __slots__ = ()
+
+    def __init__(self, parent: Row, key: str):
+        self._parent, self._key, self.fields = parent, key, {}
+
+
+def document(path: Path) -> Row:
+    """A file that is one JSON object; ValueError if it is none."""
+    return Row(read_json(path), str(path))
+
+
+def listed(path: Path) -> Iterator[Row]:
+    """The rows of a file that is one JSON list of objects; ValueError if it is none."""
+    rows = read_json(path)
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} is {short(rows)}: expected a list in brackets")
+    return (Row(value, str(path), i) for i, value in enumerate(rows))
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is no JSON in UTF-8.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        cut = ": was it cut short?" if error.pos >= len(error.doc.rstrip()) - 1 else ""
+        raise ValueError(f"{path} is no JSON: {error}{cut}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is no JSON of this kind: it is nested too deeply") from None
+
+
+def read_text(path: Path) -> str:
+    """What a file of text in UTF-8 holds, with its line ends; ValueError if it is none."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8") from None
