@@ -63,8 +63,8 @@ def get_config(variant: str = "3b-224") -> Config:
     return Config(
         model=replace(
             model,
-            vit=replace(model.vit, image_size=int(pixels), remat=not first),
-            mt5=replace(model.mt5, remat=True),
+            vit=replace(model.vit, image_size=int(pixels), remat="none" if first else "full"),
+            mt5=replace(model.mt5, remat="full"),
         ),
         init=InitConfig(
             vision=VISION[size],

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pali import remat
 from pali.config_json import from_json as from_json
 from pali.config_json import to_json as to_json
 from pali.mesh_config import MeshConfig
@@ -102,10 +103,11 @@ class ViTConfig:
     """Operands of the matrix products; accumulation and parameters stay float32."""
     scan: bool = True
     """Compile one block and loop over a stacked layer axis, instead of unrolling every block."""
-    remat: bool = False
-    """Recompute a block's activations in the backward pass instead of keeping them."""
+    remat: str = "none"
+    """What a block keeps of its forward pass for the backward pass, by name (pali/remat.py)."""
 
     def __post_init__(self):
+        remat.check(self.remat)
         _between(self, 1, _HUGE, "width", "mlp_dim", "num_heads", "patch_size")
         _between(self, 1, _DEEP, "depth")
         _between(self, 0, _HUGE, "num_classes")
@@ -171,9 +173,10 @@ class MT5Config:
     dtype: Dtype = "float32"
     """Operands of the matrix products. Never float16: mT5's activations overflow it."""
     scan: bool = True
-    remat: bool = False
+    remat: str = "none"
 
     def __post_init__(self):
+        remat.check(self.remat)
         _between(self, 1, _HUGE, "vocab_size", "width", "mlp_dim", "num_heads", "head_dim")
         _between(self, 1, _DEEP, "encoder_layers", "decoder_layers")
         _between(self, 4, _HUGE, "relative_buckets")

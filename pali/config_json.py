@@ -67,6 +67,8 @@ def _build_dataclass(cls: Any, value: Any, path: str) -> Any:
         raise ValueError(
             f"{path} is {value!r}; it must be an object with the fields of {cls.__name__}"
         )
+    if isinstance(value.get("remat"), bool):  # as it was before policies had names
+        value = value | {"remat": "full" if value["remat"] else "none"}
     kinds = typing.get_type_hints(cls)
     for name in value:
         if name not in kinds:

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import pali
-from pali import ranking, report
+from pali import ranking, report, sharding
 from pali.checkpoints import pretrained
 from pali.checkpoints.hub import locate
 from pali.config import PaLIConfig
@@ -223,7 +223,7 @@ def see(
     """Visual tokens and, where the ViT has a classifier, its class scores, in one pass."""
     tokens, classes = [], []
     for rows, count in ranking.filled_batches(len(pixels)):
-        seen = _see(model.config, model.params, pixels[rows])
+        seen = sharding.collect(_see(model.config, model.params, pixels[rows]))
         tokens.append(np.asarray(seen.tokens[:count], np.float32))
         if seen.classes is not None:
             classes.append(np.asarray(seen.classes[:count], np.float32))

@@ -77,9 +77,14 @@ class Model:
         tokenizer: Tokenizer,
         metadata: pretrained.Metadata,
     ):
-        """Puts the weights on the default device; `params` is in the form `config.*.scan` says."""
+        """Puts the weights on the default device; `params` is in the form `config.*.scan` says.
+
+        Those that are divided among processes stay where they are.
+        """
         self.config = config
-        self.params = jax.device_put(params)
+        leaves = jax.tree.leaves(params)
+        divided = any(isinstance(x, jax.Array) and not x.is_fully_addressable for x in leaves)
+        self.params = dict(params) if divided else jax.device_put(params)
         self.tokenizer = tokenizer
         self.metadata = metadata
         self.prompts = prompts.worded(metadata.templates)

@@ -33,7 +33,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pali import lora, objectives, optim, sharding
+from pali import lora, memory, objectives, optim, processes, sharding
 from pali.checkpoints import components, initial, merge, pretrained
 from pali.checkpoints.store import CheckpointStore, DamagedCheckpoint
 from pali.checkpoints.weights import Tensor
@@ -43,7 +43,7 @@ from pali.gradients import gradients
 from pali.languages import resolve_many
 from pali.objectives import Objective, Sums
 from pali.tokenizer import Tokenizer
-from pali.training import first_batch, flops, logs
+from pali.training import first_batch, fitting, flops, logs
 from pali.training import workdir as workdirs
 from pali.training.console import say
 from pali.training.evaluating import Evaluation
@@ -62,6 +62,7 @@ def main(
     *,
     allow_config_change: bool = False,
     profile: bool = False,
+    ignore_memory_plan: bool = False,
 ) -> Path:
     """Trains, or goes on training, and exports the model.
 
@@ -70,6 +71,7 @@ def main(
       workdir: its folder; holding a checkpoint, the run goes on from there.
       allow_config_change: go on although the checkpoints were made with another config.
       profile: write a trace of some steps to `workdir/profile`, for TensorBoard or Perfetto.
+      ignore_memory_plan: start on a CPU although it needs more memory than is free.
 
     Returns:
       The folder to load the model from: `workdir/model`, or for the ViT alone the workdir itself,
@@ -79,11 +81,21 @@ def main(
       ValueError: the workdir belongs to another config, or the data or weights do not fit.
       FloatingPointError: the loss is no longer a number; nothing was saved since it was.
       Interrupted: SIGINT or SIGTERM arrived; the state was saved first.
+      fitting.DoesNotFit: it needs more memory than there is; the message says what would help.
     """
     workdir = Path(workdir)
     for change in workdirs.check(config, workdir, allow_config_change=allow_config_change):
         say(f"going on with another config: {change}")
     languages = tuple(resolve_many(config.languages)) if config.languages else ()
+
+    mesh = sharding.make_mesh(config.mesh)
+    shares, devices = sharding.process_shares(mesh), sharding.mesh_config(mesh)
+    sharding.check_batch(devices, config.data.batch_size, "data.batch_size")
+    plan = memory.training(config, devices)
+    for line in fitting.table(config, devices, plan):
+        say(line)
+    if not ignore_memory_plan:
+        fitting.check(config, devices, plan, fitting.free_memory())
 
     objective = objectives.of(config)
     params, sources = start_from(config)
@@ -97,12 +109,8 @@ def main(
         "versions": workdirs.versions(),
     }
 
-    mesh = sharding.make_mesh(config.mesh)
-    shares = sharding.process_shares(mesh)
-    sharding.check_batch(sharding.mesh_config(mesh), config.data.batch_size, "data.batch_size")
     wanted = placed(mesh, update, trained)
     where = jax.tree.map(lambda leaf: leaf.sharding, wanted)
-    frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
     train_fn = functools.partial(train_step, objective, update, config)
     train_fn = jax.jit(train_fn, donate_argnums=0, out_shardings=(where, None))
     eval_fn = jax.jit(
@@ -110,7 +118,9 @@ def main(
     )
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(fitting.explained(config, devices, plan))
         stack.enter_context(jax.set_mesh(mesh))
+        frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
         store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
         stack.enter_context(store)
         data = inputs.Inputs(_with_tokenizer(config, workdir), params, shares)
@@ -132,7 +142,8 @@ def main(
         evaluation = Evaluation(config, workdir, tokenizer) if config.eval_tasks else None
         workdirs.claim(config, workdir)
         log = stack.enter_context(logs.Logs(workdir, config, start, shares[1] / len(shares[0])))
-        trace = stack.enter_context(Trace(workdir, start, wanted=profile))
+        first = jax.process_index() == 0
+        trace = stack.enter_context(Trace(workdir, start, wanted=profile and first))
         batches = zip(range(start + 1, config.steps + 1), data.train(start), strict=False)
         try:
             for step, own in batches:
@@ -192,11 +203,12 @@ def main(
         params = lora.merged(config.lora, params)
         params.pop(AUXILIARY, None)
         folder = workdir / name
-        if jax.process_index():
+        if not first:
             continue
         pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
         what = name.replace("_", " ")
         say(f"the {what} is in {folder}; try: pali caption PICTURE --model {folder}")
+    processes.meet("the model is written")
     return workdir / "model"
 
 
@@ -300,7 +312,10 @@ def _with_tokenizer(config: Config, workdir: Path) -> Config:
     content = components.vocabulary(component, config.tokenizer, config.model.mt5.vocab_size)
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / pretrained.TOKENIZER
-    path.write_bytes(content)
+    # Every process writes it, wherever its workdir is: at once, so that none reads a part.
+    new = path.with_name(f"{path.name}.{jax.process_index()}")
+    new.write_bytes(content)
+    new.replace(path)
     return dataclasses.replace(config, tokenizer=str(path))
 
 
@@ -332,10 +347,11 @@ def _newest(
 def _unusable(steps: Sequence[int], data: inputs.Inputs, workdir: Path) -> str:
     """What to say of steps whose loss is no number; their examples are noted in a file."""
     path = workdir / "unusable_batches.jsonl"
-    with path.open("w", encoding="utf-8") as file:
-        for step in steps:
-            for example in data.describe(step):
-                file.write(json.dumps({"step": step, **example}, ensure_ascii=False) + "\n")
+    if jax.process_index() == 0:
+        examples = ({"step": step, **found} for step in steps for found in data.describe(step))
+        lines = (json.dumps(example, ensure_ascii=False) + "\n" for example in examples)
+        path.write_text("".join(lines), encoding="utf-8")
+    processes.meet("the examples are written")
     return (
         f"the loss of step {steps[0]:,} or its gradient is no number; nothing was updated by it, "
         "and the newest checkpoint is from before. Go on from it with a lower "

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib.util
-import sys
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,15 +32,25 @@ EXAMPLE = """examples:
   pali train configs/forkme.py:lora --data.mixture mine --data.task-modules mine.py"""
 
 
+PROCESSES = {
+    "--coordinator-address": "JAX_COORDINATOR_ADDRESS",
+    "--num-processes": "JAX_NUM_PROCESSES",
+    "--process-id": "JAX_PROCESS_ID",
+}
+"""Flags in place of what the environment may say (pali/processes.py)."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """CONFIG; what follows is read once the config is known."""
     parser.add_argument("config", metavar="CONFIG", help="a config file, or the name of pali's own")
     parser.add_argument(
         "overrides",
         nargs=argparse.REMAINDER,
-        metavar="[--workdir DIR] [--profile] [--allow-config-change] [--FIELD VALUE ...]",
+        metavar="[--workdir DIR] [--profile] [--allow-config-change] [--ignore-memory-plan] "
+        "[--coordinator-address HOST:PORT --num-processes N --process-id K] [--FIELD VALUE ...]",
         help="where the run is kept (default: runs/NAME); a trace of some steps; going on although "
-        "the config has changed; and fields to change",
+        "the config has changed; starting although it may not fit into memory; which of several "
+        "processes this is (docs/scaling.md); and fields to change",
     )
 
 
@@ -56,25 +66,40 @@ def run(arguments: argparse.Namespace) -> int:
     own.add_argument("--workdir", default=Path("runs") / name)
     own.add_argument("--profile", action="store_true")
     own.add_argument("--allow-config-change", action="store_true")
+    own.add_argument("--ignore-memory-plan", action="store_true")
+    for flag in PROCESSES:
+        own.add_argument(flag)
     ours, fields = own.parse_known_args(arguments.overrides)
     default = load_config(path, variant)
     config = tyro.cli(type(default), default=default, args=fields, prog=own.prog)
 
     if config.data.records is None:
         import_seqio_bridge()
-    from pali import train
-    from pali.training import interruption
+    from pali import processes, train
+    from pali.training import console, fitting, interruption
 
+    given = {name: getattr(ours, flag[2:].replace("-", "_")) for flag, name in PROCESSES.items()}
+    said = {name: value for name, value in given.items() if value is not None}
+    environ = {**os.environ, **said}
+    if said and processes.ADDRESS not in environ:
+        raise CommandError(
+            f"{next(flag for flag in PROCESSES if PROCESSES[flag] in said)} says that this is one "
+            "of several processes: say where the first one is, --coordinator-address HOST:PORT"
+        )
     try:
+        processes.join(environ)
         train.main(
             config,
             ours.workdir,
             allow_config_change=ours.allow_config_change,
             profile=ours.profile,
+            ignore_memory_plan=ours.ignore_memory_plan,
         )
     except interruption.Interrupted as error:
-        print(f"pali train: {error}", file=sys.stderr)
+        console.say(f"pali train: {error}")
         return interruption.RESUMABLE
+    except fitting.DoesNotFit as error:
+        raise CommandError(str(error)) from None
     except ModuleNotFoundError as error:
         raise missing_extra(error) from error
     except (OSError, ValueError, FloatingPointError) as error:

@@ -18,6 +18,8 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
+from pali.remat import POLICIES
+
 ADAPTER = ("lora_a", "lora_b")
 """Names of the two factors of an update of low rank, beside the `kernel` that it adapts."""
 
@@ -74,8 +76,10 @@ def _project(dtype: Any, x_dtype: Any, kernel_dtype: Any, x: Array, kernel: Arra
 
 
 def _project_forwards(dtype: Any, x_dtype: Any, kernel_dtype: Any, x: Array, kernel: Array) -> Any:
+    del x_dtype, kernel_dtype
     x, kernel = x.astype(dtype), kernel.astype(dtype)
-    return _project(dtype, x_dtype, kernel_dtype, x, kernel), (x, kernel)
+    # In plain sight: inside `_project`, policies of rematerialisation would not see the product.
+    return contract("...D,DN->...N", x, kernel, dtype), (x, kernel)
 
 
 def _project_backwards(dtype: Any, x_dtype: Any, kernel_dtype: Any, saved: Any, grad: Array) -> Any:
@@ -194,7 +198,7 @@ def block_stack(
     depth: int,
     *,
     scan: bool,
-    remat: bool,
+    remat: str,
     name: str,
     method: str = "__call__",
     **fields: Any,
@@ -205,12 +209,14 @@ def block_stack(
     whose leaves have a leading layer axis outside the block (a cache), or None; `shared` goes to
     every block alike. With `scan`, parameters live under `name` with a leading layer axis L and one
     block is compiled; without, under `name_0`, `name_1`, …; results agree to rounding. `method` is
-    another method of the block than `__call__`, one of the same form; `remat` leaves it alone. What
-    blocks sow into "intermediates" is laid out as the parameters are.
+    another method of the block than `__call__`, one of the same form; `remat`, the name of a policy
+    (pali/remat.py), leaves it alone. What blocks sow into "intermediates" is laid out as the
+    parameters are.
     """
-    if remat:
+    if policy := POLICIES[remat]:
         # Inside a scan the loop itself keeps XLA from undoing the recomputation.
-        block = nn.remat(block, prevent_cse=not scan)
+        policy = getattr(jax.checkpoint_policies, policy)
+        block = nn.remat(block, policy=policy, prevent_cse=not scan)
 
     def scanned(x: Array, per_layer: Any, *shared: Any) -> Any:
         layers = nn.scan(
