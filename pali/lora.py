@@ -78,6 +78,14 @@ def added(config: LoRAConfig, params: Params, seed: int) -> Params:
     return merge.unflatten(flat)
 
 
+def kernel_of(name: str) -> str:
+    """The path of the kernel beside which a factor lies; of every other parameter its own."""
+    for factor in ADAPTER:
+        if name.endswith(f"/{factor}"):
+            return name.removesuffix(factor) + "kernel"
+    return name
+
+
 def scaled(config: LoRAConfig, params: Params) -> Params:
     """The parameters as the model reads them: B times alpha / rank."""
     if not config.rank:

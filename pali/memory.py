@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import AbstractMesh
 
-from pali import activations, objectives, optim, sharding, vocabulary_loss
+from pali import activations, lora, objectives, optim, sharding, vocabulary_loss
 from pali.activations import Kept
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import expected_params
@@ -148,9 +148,11 @@ def training(config: Config, mesh: MeshConfig) -> Plan:
     data, model, shapes = config.data, config.model, parameters(config)
     held = _rows(shapes, mesh, Work(data.batch_size, data.inputs_length, data.targets_length))
     rows = -(-held // config.accumulate)
-    trained, frozen = map(merge.flatten, optim.partition(shapes, config.optim.freeze))
+    freeze = (*config.optim.freeze, *lora.frozen(config.lora))
+    trained, frozen = map(merge.flatten, optim.partition(shapes, freeze))
     gradients = _parameter_bytes(trained, mesh, 4)
-    stages = _stages(config, mesh, frozenset(trained))
+    # An adapter waits for what its kernel would wait for, and for little else.
+    stages = _stages(config, mesh, frozenset(map(lora.kernel_of, trained)))
     kept = int(rows * sum(stage.kept.bytes for stage in stages))
     copies = sum(stage.kept.copies for stage in stages) // mesh.fsdp
 
@@ -194,6 +196,8 @@ def parameters(config: Config) -> Params:
     shapes = expected_params(config.model)
     if config.objective == "classify":
         shapes = {"vit": shapes["vit"]}
+    else:
+        shapes = jax.eval_shape(lambda shapes: lora.added(config.lora, shapes, 0), shapes)
     return {**shapes, **jax.eval_shape(lambda: objectives.auxiliary_params(config))}
 
 

@@ -9,8 +9,8 @@ import re
 import jax
 import pytest
 
-from pali import decoding, memory, objectives, optim, train
-from pali.config import MT5Config, OptimConfig, PaLIConfig, ViTConfig
+from pali import decoding, lora, memory, objectives, optim, train
+from pali.config import LoRAConfig, MT5Config, OptimConfig, PaLIConfig, ViTConfig
 from pali.memory import Work
 from pali.mesh_config import MeshConfig
 from pali.models import presets
@@ -73,7 +73,8 @@ def planned_for_training(config):
         del batch["image"]
         shape = (work.batch_size, vit.num_visual_tokens, vit.width)
         batch["visual_tokens"] = struct(shape, "bfloat16")
-    trained, frozen = optim.partition(memory.parameters(config), config.optim.freeze)
+    freeze = (*config.optim.freeze, *lora.frozen(config.lora))
+    trained, frozen = optim.partition(memory.parameters(config), freeze)
     update = optim.optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(train.first_state, update), trained)
     step = functools.partial(train.train_step, objectives.of(config), update, config)
@@ -133,6 +134,7 @@ SMALL = Work(4, 4, 4)
     "config",
     [
         pytest.param(pretraining(LAYERS, "minimal"), id="minimal"),
+        pytest.param(pretraining(LAYERS, lora=LoRAConfig(rank=2)), id="adapters"),
         pytest.param(pretraining(LOGITS, "full"), id="logits in parts"),
         pytest.param(pretraining(in_type(LAYERS, "bfloat16")), id="bfloat16"),
         pytest.param(all_trained("full"), id="everything, AdamW, micro-batches"),

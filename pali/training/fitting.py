@@ -178,6 +178,9 @@ def _alternatives(config: Config, mesh: MeshConfig) -> Iterator[tuple]:
         cached = replace(data, visual_token_cache="visual_tokens")
         words = "--data.visual-token-cache visual_tokens"
         yield words, lambda: replace(config, data=cached), mesh
+    if config.objective == "generate" and not config.lora.rank:
+        adapted = replace(config, lora=replace(config.lora, rank=16))
+        yield "--lora.rank 16 (at a learning rate of its own)", lambda: adapted, mesh
     if optim.name != "adafactor":
         other = replace(optim, name="adafactor", weight_decay=0.0)
         words = "--optim.name adafactor (at a learning rate of its own)"

@@ -16,6 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+
+from pali import processes
 from pali.config import Config
 from pali.metrics.records import Record
 from pali.summary import LOWER, LOWER_NOTE
@@ -73,14 +76,17 @@ class Forgetting:
         if again or self._read(0) is None:
             say("what the model can do before it is trained:")
             self._evaluation.run(0, params)
+            processes.meet("scores before training")
 
     def after(self, step: int, params: Params) -> list[Row]:
         """Scores of the trained parameters, and the table of both, written and shown."""
         if self._read(step) is None:
             say("what it can do now:")
             self._evaluation.run(step, params)
+            processes.meet("scores after training")
         found = rows(self._read(0) or [], self._read(step) or [])
-        (self._workdir / REPORT).write_text(markdown(found), encoding="utf-8")
+        if jax.process_index() == 0:
+            (self._workdir / REPORT).write_text(markdown(found), encoding="utf-8")
         for line in lines(found):
             say(line)
         say(f"every language is in {self._workdir / REPORT}")
