@@ -37,6 +37,7 @@ from pali.config import PaLIConfig
 from pali.data.benchmarks import Baseline
 from pali.data.evaluation import Example, Split, read_splits
 from pali.data.skipping import REASONS
+from pali.mesh_config import MeshConfig
 from pali.metrics import records
 from pali.models.pali import PaLI
 from pali.models.vit import Seen
@@ -54,6 +55,7 @@ def main(
     limit: int | None = None,
     overwrite: bool = False,
     task_modules: Iterable[str] = (),
+    mesh: MeshConfig | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model and returns what metrics.json holds.
@@ -68,6 +70,7 @@ def main(
         is a part of a larger one, and going on with a larger one keeps what was made.
       overwrite: discards what the workdir holds.
       task_modules: your own task files.
+      mesh: the devices that a model too large for one is divided among.
       console: where progress and tables are shown; by default stderr.
 
     Raises:
@@ -79,7 +82,7 @@ def main(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or left out for everything")
     folder = pretrained.EMBEDDED if model is None else locate(model)
-    loaded = load_model(folder)
+    loaded = load_model(folder, mesh)
     vit = loaded.config.vit
     splits = read_splits(
         tasks,

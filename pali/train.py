@@ -86,7 +86,7 @@ def main(
     workdir = Path(workdir)
     for change in workdirs.check(config, workdir, allow_config_change=allow_config_change):
         say(f"going on with another config: {change}")
-    languages = tuple(resolve_many(config.languages)) if config.languages else ()
+    _languages(config)  # An unknown one ends the run now, not when its model is written.
 
     mesh = sharding.make_mesh(config.mesh)
     shares, devices = sharding.process_shares(mesh), sharding.mesh_config(mesh)
@@ -188,26 +188,11 @@ def main(
 
     if config.objective == "classify":
         return workdir
-    metadata = pretrained.Metadata(
-        languages=languages,
-        notes=config.notes,
-        prompts=data.prompts,
-        templates=config.data.prompts,
-        prompt_length=config.data.inputs_length,
-        sources=sources,
-    )
-    card = pretrained.stub_card("Trained", sources) if sources else None
     finished = {"model": state["params"]} | ({"best_model": best} if best else {})
     for name, trained in finished.items():
-        params = sharding.collect(optim.join(trained, frozen))
-        params = lora.merged(config.lora, params)
-        params.pop(AUXILIARY, None)
-        folder = workdir / name
-        if not first:
-            continue
-        pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
-        what = name.replace("_", " ")
-        say(f"the {what} is in {folder}; try: pali caption PICTURE --model {folder}")
+        params = lora.merged(config.lora, sharding.collect(optim.join(trained, frozen)))
+        if first:
+            _export(config, workdir / name, params, data, sources)
     processes.meet("the model is written")
     return workdir / "model"
 
@@ -342,6 +327,38 @@ def _newest(
         say(f"going on from step {step:,} of {config.steps:,} in {store.folder.parent}")
         return found
     return None
+
+
+def _export(
+    config: Config,
+    folder: Path,
+    params: Params,
+    data: inputs.Inputs,
+    sources: tuple[pretrained.Source, ...],
+) -> None:
+    """Writes a model folder: what the run has learned, and what its data was like."""
+    params.pop(AUXILIARY, None)
+    metadata = pretrained.Metadata(
+        languages=_languages(config),
+        notes=config.notes,
+        prompts=data.prompts,
+        templates=config.data.prompts,
+        prompt_length=config.data.inputs_length,
+        sources=sources,
+    )
+    card = pretrained.stub_card("Trained", sources) if sources else None
+    pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
+    what = folder.name.replace("_", " ")
+    say(f"the {what} is in {folder}; try: pali caption PICTURE --model {folder}")
+
+
+def _languages(config: Config) -> tuple[str, ...]:
+    """Codes of the languages that a config names.
+
+    Raises:
+      ValueError: one is unknown.
+    """
+    return tuple(resolve_many(config.languages)) if config.languages else ()
 
 
 def _unusable(steps: Sequence[int], data: inputs.Inputs, workdir: Path) -> str:

@@ -190,6 +190,15 @@ def test_greedy_ids_are_those_of_one_device(emulated):
     assert one_row == alone[:1]  # A batch that the mesh does not divide.
 
 
+def test_a_loaded_model_answers_from_many_devices(emulated):
+    alone, divided = emulated["captions"]
+    assert divided[0] == alone[0]
+    # bfloat16 has eight bits, and sums in another order; losses in float32 are compared above.
+    assert divided[1] == pytest.approx(alone[1], rel=2**-7)
+    assert alone[2] == 1
+    assert 0.25 <= divided[2] < 0.27
+
+
 def test_parameters_and_batch_really_are_divided(emulated):
     whole = {name: list(shape) for name, shape in emulated["8x1x1"]["params"].items()}
     assert whole["mt5/token_embedder/embedding"] == [256, 32]
