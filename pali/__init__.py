@@ -15,23 +15,28 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pali.mesh_config import MeshConfig
     from pali.predict import Model
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 
-def load(path: str | os.PathLike[str] | None = None) -> Model:
+def load(path: str | os.PathLike[str] | None = None, *, mesh: MeshConfig | None = None) -> Model:
     """The model in the folder `path`, ready to caption; by default the one that comes with pali.
 
-    `path` may also be a repository on the Hugging Face hub, "organisation/name", which is
-    downloaded once.
+    Args:
+      path: may also be a repository on the Hugging Face hub, "organisation/name", which is
+        downloaded once.
+      mesh: the devices that a model too large for one is divided among, as in
+        `pali.mesh_config.MeshConfig(fsdp=8)`; by default it lies on one.
 
     Raises:
       FileNotFoundError: the folder is not a model; the message says what it lacks.
-      ValueError: a file of it is damaged, or the weights do not fit its configuration.
+      ValueError: a file of it is damaged, the weights do not fit its configuration, or
+        the mesh not the devices or the model.
       ModuleNotFoundError: a repository, and huggingface_hub is not installed.
     """
     from pali.predict import load_model
 
-    return load_model(path)
+    return load_model(path, mesh)

@@ -3,20 +3,18 @@
 """What a backbone and an experiment are: frozen dataclasses, data only.
 
 Nothing here imports JAX, so that a command line can answer `--help` in under a second. A config is
-saved beside what it produced as JSON; `from_json(to_json(config)) == config` for every config.
+saved beside what it produced as JSON (pali/config_json.py).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
 import math
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
+from pali import remat
+from pali.config_json import from_json as from_json
+from pali.config_json import to_json as to_json
 from pali.mesh_config import MeshConfig
 
 Dtype = Literal["float32", "bfloat16"]
@@ -105,10 +103,11 @@ class ViTConfig:
     """Operands of the matrix products; accumulation and parameters stay float32."""
     scan: bool = True
     """Compile one block and loop over a stacked layer axis, instead of unrolling every block."""
-    remat: bool = False
-    """Recompute a block's activations in the backward pass instead of keeping them."""
+    remat: str = "none"
+    """What a block keeps of its forward pass for the backward pass, by name (pali/remat.py)."""
 
     def __post_init__(self):
+        remat.check(self.remat)
         _between(self, 1, _HUGE, "width", "mlp_dim", "num_heads", "patch_size")
         _between(self, 1, _DEEP, "depth")
         _between(self, 0, _HUGE, "num_classes")
@@ -174,9 +173,10 @@ class MT5Config:
     dtype: Dtype = "float32"
     """Operands of the matrix products. Never float16: mT5's activations overflow it."""
     scan: bool = True
-    remat: bool = False
+    remat: str = "none"
 
     def __post_init__(self):
+        remat.check(self.remat)
         _between(self, 1, _HUGE, "vocab_size", "width", "mlp_dim", "num_heads", "head_dim")
         _between(self, 1, _DEEP, "encoder_layers", "decoder_layers")
         _between(self, 4, _HUGE, "relative_buckets")
@@ -202,7 +202,8 @@ class InitConfig:
     language: str | None = None
     """Weights of an mT5 or umT5: a folder of Hugging Face's, a repository, a T5X checkpoint."""
     models: tuple[str, ...] = ()
-    """Workdirs or model folders of pali, taken over wherever the paths agree."""
+    """Workdirs or model folders of pali, taken over wherever the paths agree; "embedded" is the
+    model that pali carries."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -240,6 +241,10 @@ class DataConfig:
     visual_token_views: int = 1
     """Of pictures that are drawn anew at every visit (`DecodeRandomCrop`): how many fixed views of
     each are kept, of which every visit draws one."""
+    replay: str | None = None
+    """A mixture that the model was trained on before, of which it is shown some more so that it
+    does not forget: a share of `replay_rate` of the training examples."""
+    replay_rate: float = 0.1
     prefetch_threads: int = 1
     """Threads that prepare examples while a step runs."""
     prompts: tuple[tuple[str, str], ...] = ()
@@ -254,6 +259,15 @@ class DataConfig:
             raise ValueError(
                 f"the records in {self.records} hold the prompts that they were written with; "
                 "leave data.prompts out, or train from the tasks"
+            )
+        if self.replay and not 0 < self.replay_rate < 1:
+            raise ValueError(
+                f"replay_rate is {self.replay_rate}; it must be between 0 and 1, or replay None"
+            )
+        if self.replay and self.records:
+            raise ValueError(
+                f"the records in {self.records} hold what they were written of; write a mixture "
+                "that has the replayed one in it, or train from the tasks"
             )
         _at_least(self, 1, "batch_size", "inputs_length", "targets_length", "prefetch_threads")
         _at_least(self, 1, "rows_multiple", "visual_token_views")
@@ -317,12 +331,29 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class LoRAConfig:
+    """Low-rank adapters of the language half, trained instead of it (pali/lora.py)."""
+
+    rank: int = 0
+    """Of the update of each kernel; 0: no adapters, and the language half itself is trained."""
+    alpha: float = 16.0
+    """The update of a kernel is alpha / rank · A B."""
+    targets: tuple[str, ...] = (r"mt5/.*attention/\w+/kernel", r"mt5/.*/mlp/\w+/kernel")
+    """Regular expressions over paths: which kernels of the mT5 have one."""
+
+    def __post_init__(self):
+        _between(self, 0, _HUGE, "rank")
+        _between(self, 0, math.inf, "alpha")
+
+
+@dataclass(frozen=True)
 class Config:
     """One experiment: what `get_config()` in a file of configs/ returns, and `pali train` runs."""
 
     model: PaLIConfig
     data: DataConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """How the devices divide batches and parameters (pali/sharding.py)."""
     objective: Literal["generate", "classify"] = "generate"
@@ -364,6 +395,9 @@ class Config:
     the answers and their scores are kept."""
     eval_limit: int = 20
     """Examples of each of their splits and languages."""
+    forgetting_tasks: tuple[str, ...] = ()
+    """Tasks that are answered before the first step and after the last, in as many examples: what
+    a model forgets in fine-tuning is in forgetting.md (pali/training/forgetting.py)."""
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     keep_best: str | None = None
@@ -389,6 +423,11 @@ class Config:
                     f"{name} compares each picture with the words of the whole batch, so parts of "
                     "it do not add up: set accumulate to 1"
                 )
+        if self.lora.rank and self.objective == "classify":
+            raise ValueError(
+                'lora adapts the language half, which objective "classify" does not train: set '
+                "lora.rank to 0"
+            )
         _between(self, 0, 2**32, "seed")
         _between(self, 0, 1, "label_smoothing")
         _between(self, 0, math.inf, "z_loss", "class_weight", "contrast_weight")
@@ -424,76 +463,3 @@ def _between(config: Any, low: int, high: float | int, *names: str) -> None:
             end = "finite and " if high == math.inf else ""
             limit = "" if high == math.inf else f" and below {high:g}"
             raise ValueError(f"{name} is {value}; it must be {end}at least {low:g}{limit}")
-
-
-T = TypeVar("T")
-
-
-def to_json(config: Any) -> str:
-    """The config as indented JSON; read back by `from_json`."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-
-
-def from_json(cls: type[T], text: str) -> T:
-    """Rebuilds a config of type `cls` from what `to_json` wrote.
-
-    Raises:
-      ValueError: an unknown or a missing field, or a value of another type; the message names the
-        field by its whole path.
-    """
-    return _build(cls, json.loads(text), cls.__name__)
-
-
-def _build(kind: Any, value: Any, path: str) -> Any:
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        if value not in typing.get_args(kind):
-            raise ValueError(f"{path} is {value!r}; it must be one of {typing.get_args(kind)}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{path} is {value!r}; it must be a list")
-        kinds = typing.get_args(kind)
-        if kinds[-1] is not Ellipsis and len(value) != len(kinds):
-            raise ValueError(f"{path} is {value!r}; it must have {len(kinds)} elements")
-        return tuple(_build(kinds[0], v, f"{path}[{i}]") for i, v in enumerate(value))
-    if origin in (typing.Union, types.UnionType):
-        kinds = [k for k in typing.get_args(kind) if k is not type(None)]
-        if value is None and len(kinds) < len(typing.get_args(kind)):
-            return None
-        lists = [k for k in kinds if typing.get_origin(k) is tuple]
-        return _build(
-            (lists if lists and isinstance(value, list | tuple) else kinds)[0], value, path
-        )
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, path)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{path} is {value!r}; it must be of type {kind.__name__}")
-    return value
-
-
-def _build_dataclass(cls: Any, value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(
-            f"{path} is {value!r}; it must be an object with the fields of {cls.__name__}"
-        )
-    kinds = typing.get_type_hints(cls)
-    for name in value:
-        if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kinds)}"
-            raise ValueError(f"{path} has no field {name!r}{hint}")
-    required = {
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if missing := sorted(required - set(value)):
-        raise ValueError(f"{path} lacks {', '.join(missing)}")
-    values = {name: _build(kinds[name], v, f"{path}.{name}") for name, v in value.items()}
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None

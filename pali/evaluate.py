@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import pali
-from pali import official, ranking, report
+from pali import official, ranking, report, sharding
 from pali.checkpoints import pretrained
 from pali.checkpoints.hub import locate
 from pali.config import PaLIConfig
@@ -39,6 +39,7 @@ from pali.data.benchmarks import Baseline
 from pali.data.evaluation import Example, Split, read_splits
 from pali.data.skipping import REASONS
 from pali.looking import no_pictures
+from pali.mesh_config import MeshConfig
 from pali.metrics import records
 from pali.models.pali import PaLI
 from pali.models.vit import Seen
@@ -56,6 +57,7 @@ def main(
     limit: int | None = None,
     overwrite: bool = False,
     task_modules: Iterable[str] = (),
+    mesh: MeshConfig | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model and returns what metrics.json holds.
@@ -70,6 +72,7 @@ def main(
         is a part of a larger one, and going on with a larger one keeps what was made.
       overwrite: discards what the workdir holds.
       task_modules: your own task files.
+      mesh: the devices that a model too large for one is divided among.
       console: where progress and tables are shown; by default stderr.
 
     Raises:
@@ -81,7 +84,7 @@ def main(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or left out for everything")
     folder = pretrained.EMBEDDED if model is None else locate(model)
-    loaded = load_model(folder)
+    loaded = load_model(folder, mesh)
     vit = loaded.config.vit
     splits = read_splits(
         tasks,
@@ -243,7 +246,7 @@ def see(
     """Visual tokens and, where the ViT has a classifier, its class scores, in one pass."""
     tokens, classes = [], []
     for rows, count in ranking.filled_batches(len(pixels)):
-        seen = _see(model.config, model.params, pixels[rows])
+        seen = sharding.collect(_see(model.config, model.params, pixels[rows]))
         tokens.append(np.asarray(seen.tokens[:count], np.float32))
         if seen.classes is not None:
             classes.append(np.asarray(seen.classes[:count], np.float32))

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from pali import decoding
+from pali import decoding, sharding
 from pali.config import PaLIConfig
 from pali.models.pali import PaLI
 from pali.tokenizer import Tokenizer
@@ -128,7 +128,7 @@ def generate(
             np.uint32(chosen.seed),
             np.array(picked, np.uint32),
         )
-        ids, log_probs, lengths = jax.device_get(answers)
+        ids, log_probs, lengths = jax.device_get(sharding.collect(answers))
         for row in range(count):
             tokens = ids[row, : lengths[row]].tolist()
             log_prob = float(log_probs[row])

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from pali import losses, vocabulary_loss
+from pali import lora, losses, vocabulary_loss
 from pali.config import Config
 from pali.models.layers import project
 from pali.models.pali import PaLI
@@ -41,8 +41,9 @@ Objective = Callable[[Params, Sequence[Batch], Array | None], Sums]
 
 
 def of(config: Config) -> Objective:
-    """The objective that a config names."""
-    return {"classify": classify, "generate": generate}[config.objective](config)
+    """The objective that a config names; of parameters with adapters where it asks for them."""
+    objective = {"classify": classify, "generate": generate}[config.objective](config)
+    return lambda params, *rest: objective(lora.scaled(config.lora, params), *rest)
 
 
 def minimised(config: Config, sums: Sums) -> Array:

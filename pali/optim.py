@@ -10,7 +10,7 @@ memory there and cannot change.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
@@ -20,37 +20,26 @@ from optax import contrib
 from pali import adafactor
 from pali.checkpoints import merge
 from pali.config import OptimConfig
+from pali.models.layers import ADAPTER
 from pali.types import Params
 
 
 def partition(params: Params, freeze: tuple[str, ...]) -> tuple[Params, Params]:
     """Splits a tree of parameters into (trained, frozen) by regular expressions on whole paths.
 
+    Adapters (pali/lora.py) are never frozen: they are there to be trained.
+
     Raises:
       ValueError: a pattern is no regular expression, matches no path, or only some layers of a
         stack, which in memory are one array; the message names it. Or nothing is left to train.
     """
     flat = merge.flatten(params)
-    frozen_names = set()
-    for pattern in freeze:
-        regex, found = _compile(pattern), False
-        for name, leaf in flat.items():
-            layers = list(merge.separate(name, jnp.shape(leaf)))
-            matched = [layer for layer in layers if regex.fullmatch(layer)]
-            if matched and len(matched) < len(layers):
-                raise ValueError(
-                    f"freeze pattern {pattern!r} matches {matched[0]!r} but not every layer of its "
-                    "stack; set scan=False in the model's config to freeze single layers"
-                )
-            if matched:
-                frozen_names.add(name)
-                found = True
-        if not found:
-            raise ValueError(
-                f"freeze pattern {pattern!r} matches no parameter; paths look like "
-                f"{', '.join(list(flat)[:3])}, and a pattern must match the whole path "
-                "(vit/.* freezes the ViT)"
-            )
+    freezable = {name: leaf for name, leaf in flat.items() if not name.endswith(ADAPTER)}
+    frozen_names = {
+        name
+        for pattern in freeze
+        for name in matching(freezable, pattern, "freeze", "vit/.* freezes the ViT")
+    }
     trained = {name: leaf for name, leaf in flat.items() if name not in frozen_names}
     if not trained:
         raise ValueError(f"freeze {', '.join(map(repr, freeze))} leaves nothing to train")
@@ -58,11 +47,38 @@ def partition(params: Params, freeze: tuple[str, ...]) -> tuple[Params, Params]:
     return merge.unflatten(trained), merge.unflatten(frozen)
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def matching(flat: Mapping[str, Any], pattern: str, what: str, example: str) -> set[str]:
+    """Names of the parameters whose path, with separate layers, a regular expression matches whole.
+
+    Args:
+      flat: parameters by their names in memory, layers stacked or apart.
+      pattern: the regular expression.
+      what: what it is for, and `example` one that is right: for errors.
+
+    Raises:
+      ValueError: it is no regular expression, matches nothing, or only some layers of a stack.
+    """
     try:
-        return re.compile(pattern)
+        regex = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"freeze pattern {pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"{what} pattern {pattern!r} is no regular expression: {error}") from None
+    found = set()
+    for name, leaf in flat.items():
+        layers = list(merge.separate(name, jnp.shape(leaf)))
+        matched = [layer for layer in layers if regex.fullmatch(layer)]
+        if matched and len(matched) < len(layers):
+            raise ValueError(
+                f"{what} pattern {pattern!r} matches {matched[0]!r} but not every layer of its "
+                f"stack; set scan=False in the model's config to {what} single layers"
+            )
+        if matched:
+            found.add(name)
+    if not found:
+        raise ValueError(
+            f"{what} pattern {pattern!r} matches no parameter; paths look like "
+            f"{', '.join(list(flat)[:3])}, and a pattern must match the whole path ({example})"
+        )
+    return found
 
 
 def join(trained: Params, frozen: Params) -> Params:

@@ -15,6 +15,7 @@ return a list. Compiled programs are kept on disk for the next start (pali/compi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,16 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from pali import asking, attention, compilation_cache, generation, looking, prompts, ranking
+from pali import (
+    asking,
+    attention,
+    compilation_cache,
+    generation,
+    looking,
+    prompts,
+    ranking,
+    sharding,
+)
 from pali.attention import Attention
 from pali.boxes import Box, in_whole, parse_boxes
 from pali.checkpoints import pretrained
@@ -33,6 +43,7 @@ from pali.config import PaLIConfig
 from pali.generation import MAX_LENGTH, Decoding, Text
 from pali.languages import resolve, resolve_many
 from pali.looking import Picture, Pictures, VisualTokens, one_picture
+from pali.mesh_config import MeshConfig
 from pali.tokenizer import Tokenizer
 
 MAX_DETECTION_LENGTH = 256
@@ -76,10 +87,25 @@ class Model:
         params: Mapping[str, Any],
         tokenizer: Tokenizer,
         metadata: pretrained.Metadata,
+        mesh: MeshConfig | None = None,
     ):
-        """Puts the weights on the default device; `params` is in the form `config.*.scan` says."""
+        """Puts the weights on the default device; `params` is in the form `config.*.scan` says.
+
+        Those that are divided among processes stay where they are. With a `mesh`, all are divided
+        among its devices (pali/sharding.py), and every method runs on these together.
+
+        Raises:
+          ValueError: the mesh cannot be laid over the devices, or cannot divide the model.
+        """
         self.config = config
-        self.params = jax.device_put(params)
+        self._mesh = sharding.make_mesh(mesh) if mesh is not None else None
+        leaves = jax.tree.leaves(params)
+        divided = any(isinstance(x, jax.Array) and not x.is_fully_addressable for x in leaves)
+        if self._mesh is not None:
+            sharding.check(sharding.mesh_config(self._mesh), params)
+            self.params = sharding.distribute(params, sharding.shardings(self._mesh, params))
+        else:
+            self.params = dict(params) if divided else jax.device_put(params)
         self.tokenizer = tokenizer
         self.metadata = metadata
         self.prompts = prompts.worded(metadata.templates)
@@ -344,16 +370,16 @@ class Model:
                 f"{len(candidates)} lists of candidates for {len(rows)} pairs of picture and "
                 "prompt: give one list for each, or one list of texts for all"
             )
-        return ranking.log_likelihoods(
-            self.config,
-            self.params,
-            self.tokenizer,
-            tokens.array,
-            rows,
-            asked,
-            cast("Sequence[Sequence[str]]", candidates),
-            tokens.seen,
-        )
+        with self._on_devices():
+            return ranking.log_likelihoods(
+                self.config,
+                self.params,
+                self.tokenizer,
+                tokens.array,
+                rows,
+                asked,
+                cast("Sequence[Sequence[str]]", candidates),
+            )
 
     def explain(self, images: Picture | Pictures, texts: Text | Sequence[Text]) -> list[Attention]:
         """Where the model looked while it wrote: text i about picture i, or all about one picture.
@@ -374,9 +400,10 @@ class Model:
         """
         tokens = self.look(images)
         rows, written = asking.paired(len(tokens), texts)
-        return attention.explain(
-            self.config, self.params, self.tokenizer, tokens.array, rows, cast("Any", written)
-        )
+        with self._on_devices():
+            return attention.explain(
+                self.config, self.params, self.tokenizer, tokens.array, rows, cast("Any", written)
+            )
 
     def look(self, images: Picture | Pictures) -> VisualTokens:
         """The pictures as visual tokens, for any number of calls of the other methods.
@@ -384,7 +411,12 @@ class Model:
         Raises:
           ImageError: a picture cannot be used.
         """
-        return looking.look(self.config, self.params, images)
+        with self._on_devices():
+            return looking.look(self.config, self.params, images)
+
+    def _on_devices(self) -> contextlib.AbstractContextManager[Any]:
+        """What computes in it does so on the model's mesh, if it has one."""
+        return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
 
     def _by_language(
         self, images: Picture | Pictures, asked: Mapping[str, str], decoding: Decoding
@@ -408,17 +440,9 @@ class Model:
         chosen: Decoding,
     ) -> list[Text]:
         """One answer for each (picture number, prompt) of `rows` and `asked`."""
-        return generation.generate(
-            self.config,
-            self.params,
-            self.tokenizer,
-            tokens.array,
-            rows,
-            asked,
-            max_length,
-            chosen,
-            tokens.seen,
-        )
+        given = (self.config, self.params, self.tokenizer, tokens.array)
+        with self._on_devices():
+            return generation.generate(*given, rows, asked, max_length, chosen, tokens.seen)
 
     def _ask(self, name: str, **fields: Any) -> str:
         """A prompt in the words that the model was trained on."""
@@ -438,22 +462,25 @@ class Model:
             warnings.warn(remark, asking.Notice, stacklevel=3)
 
 
-def load_model(path: str | os.PathLike[str] | None = None) -> Model:
+def load_model(path: str | os.PathLike[str] | None = None, mesh: MeshConfig | None = None) -> Model:
     """The model in the folder `path`; by default the embedded one.
 
-    `path` may also be a repository on the Hugging Face hub, "organisation/name", which is
-    downloaded once.
+    Args:
+      path: may also be a repository on the Hugging Face hub, "organisation/name", which is
+        downloaded once.
+      mesh: the devices that a model too large for one is divided among; by default it lies on one.
 
     Raises:
       FileNotFoundError: the folder is not a model; the message says what it lacks.
-      ValueError: a file of it is damaged, or the weights do not fit its configuration.
+      ValueError: a file of it is damaged, the weights do not fit its configuration, or
+        the mesh not the devices or the model.
       ModuleNotFoundError: a repository, and huggingface_hub is not installed.
     """
     compilation_cache.enable()
     loaded = pretrained.load_model(pretrained.EMBEDDED if path is None else locate(path))
     tokenizer = Tokenizer(loaded.tokenizer_path)
     tokenizer.check_fits(loaded.config.mt5.vocab_size)
-    return Model(loaded.config, loaded.params, tokenizer, loaded.metadata)
+    return Model(loaded.config, loaded.params, tokenizer, loaded.metadata, mesh)
 
 
 def _labels(names: Sequence[str], scores: Float[np.ndarray, " m"]) -> list[Label]:

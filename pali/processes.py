@@ -9,8 +9,8 @@
                                      JAX_PROCESS_ID; in an Indexed Job of Kubernetes the latter is
                                      its JOB_COMPLETION_INDEX
 
-JAX's own runtime does the rest (`jax.distributed`); what each process then feeds and holds is in
-pali/sharding.py. docs/scaling.md has the launch lines.
+The last three are also flags of `pali train`. JAX's own runtime does the rest (`jax.distributed`);
+what each process then feeds and holds is in pali/sharding.py. docs/scaling.md has the launch lines.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 ADDRESS, COUNT, RANK = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 INDEX = "JOB_COMPLETION_INDEX"
@@ -36,6 +37,12 @@ def join(environ: Mapping[str, str] = os.environ) -> None:
     """
     if (arguments := settings(environ)) is not None:
         jax.distributed.initialize(**arguments)
+
+
+def meet(what: str) -> None:
+    """Returns when every process has come here; `what` names the place, the same in all."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 def settings(environ: Mapping[str, str]) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from pali import decoding
+from pali import decoding, sharding
 from pali.config import PaLIConfig
 from pali.generation import MAX_BATCH, filled, padded
 from pali.models.pali import PaLI
@@ -96,7 +96,7 @@ def _score_rows(
         chosen = [order[place] for place in places]
         targets = padded([ids_of[pairs[i][1]] for i in chosen], multiple=_CANDIDATE_STEP)
         rows = np.array([pairs[i][0] for i in chosen], np.int32)
-        found = _score(config, params, *encoding, rows, targets)
+        found = sharding.collect(_score(config, params, *encoding, rows, targets))
         scores[chosen[:count]] = np.asarray(found)[:count]
     ends = np.cumsum([len(texts) for texts in candidates])
     return np.split(scores, ends[:-1])

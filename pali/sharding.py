@@ -36,7 +36,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pali.checkpoints import merge
 from pali.mesh_config import MeshConfig, divisors_near
@@ -55,6 +55,11 @@ RULES: tuple[tuple[str, Axes], ...] = (
     (r"vit/.*/MlpBlock_0/Dense_1/kernel", ("model", "fsdp")),
     (r"mt5/.*/(query|key|value|wi_0|wi_1)/kernel", ("fsdp", "model")),
     (r"mt5/.*/(out|wo)/kernel", ("model", "fsdp")),
+    # Their updates of low rank [D r] [r F]: as they are, but for the rank.
+    (r"mt5/.*/(query|key|value|wi_0|wi_1)/lora_a", ("fsdp", None)),
+    (r"mt5/.*/(query|key|value|wi_0|wi_1)/lora_b", (None, "model")),
+    (r"mt5/.*/(out|wo)/lora_a", ("model", None)),
+    (r"mt5/.*/(out|wo)/lora_b", (None, "fsdp")),
     (r"mt5/token_embedder/embedding", ("model", "fsdp")),
     (r"mt5/decoder/logits_dense/kernel", ("fsdp", "model")),
     (r"projection/kernel", ("fsdp", "model")),
@@ -179,7 +184,9 @@ def shardings(mesh: Mesh, params: Mapping[str, Any]) -> dict[str, Any]:
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs(params), is_leaf=_is_spec)
 
 
-def optimizer_shardings(mesh: Mesh, params: Mapping[str, Any], opt_state: Any) -> Any:
+def optimizer_shardings(
+    mesh: Mesh | AbstractMesh, params: Mapping[str, Any], opt_state: Any
+) -> Any:
     """The same for what an optimizer keeps: divided as the parameter that it belongs to.
 
     A leaf belongs to the parameter whose path is part of its own (`0/mu/mt5/…`, `mt5/…/v_row`). It
@@ -235,9 +242,13 @@ def distribute(tree: Any, placed: Any) -> Any:
 
 def collect(tree: Any) -> Any:
     """Arrays of which each process has parts -> whole ones in all, as NumPy; others as they are."""
-    if jax.process_count() == 1:
-        return tree
-    return jax.tree.map(lambda leaf: multihost_utils.process_allgather(leaf, tiled=True), tree)
+
+    def whole(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        return leaf
+
+    return jax.tree.map(whole, tree)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -7,6 +7,7 @@
     workdir/tensorboard/        the same as summaries
     workdir/first_batch.html    what the model reads, to look at
     workdir/evaluation/<step>/  answers to `eval_tasks`, and their scores
+    workdir/forgetting.md       scores of `forgetting_tasks` before the run and after it
     workdir/checkpoints/        parameters and optimizer state (Orbax); the newest is gone on from
     workdir/model/              the finished model, for `pali.load` and `pali caption --model`
 
@@ -32,7 +33,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pali import objectives, optim, sharding
+from pali import lora, memory, objectives, optim, processes, sharding
 from pali.checkpoints import components, initial, merge, pretrained
 from pali.checkpoints.store import CheckpointStore, DamagedCheckpoint
 from pali.checkpoints.weights import Tensor
@@ -42,10 +43,11 @@ from pali.gradients import gradients
 from pali.languages import resolve_many
 from pali.objectives import Objective, Sums
 from pali.tokenizer import Tokenizer
-from pali.training import first_batch, flops, logs
+from pali.training import first_batch, fitting, flops, logs
 from pali.training import workdir as workdirs
 from pali.training.console import say
 from pali.training.evaluating import Evaluation
+from pali.training.forgetting import Forgetting
 from pali.training.interruption import Interrupted, Signals
 from pali.training.trace import Trace
 from pali.types import AUXILIARY, Batch, Params
@@ -60,6 +62,7 @@ def main(
     *,
     allow_config_change: bool = False,
     profile: bool = False,
+    ignore_memory_plan: bool = False,
 ) -> Path:
     """Trains, or goes on training, and exports the model.
 
@@ -68,6 +71,7 @@ def main(
       workdir: its folder; holding a checkpoint, the run goes on from there.
       allow_config_change: go on although the checkpoints were made with another config.
       profile: write a trace of some steps to `workdir/profile`, for TensorBoard or Perfetto.
+      ignore_memory_plan: start on a CPU although it needs more memory than is free.
 
     Returns:
       The folder to load the model from: `workdir/model`, or for the ViT alone the workdir itself,
@@ -77,15 +81,25 @@ def main(
       ValueError: the workdir belongs to another config, or the data or weights do not fit.
       FloatingPointError: the loss is no longer a number; nothing was saved since it was.
       Interrupted: SIGINT or SIGTERM arrived; the state was saved first.
+      fitting.DoesNotFit: it needs more memory than there is; the message says what would help.
     """
     workdir = Path(workdir)
     for change in workdirs.check(config, workdir, allow_config_change=allow_config_change):
         say(f"going on with another config: {change}")
-    languages = tuple(resolve_many(config.languages)) if config.languages else ()
+    _languages(config)  # An unknown one ends the run now, not when its model is written.
+
+    mesh = sharding.make_mesh(config.mesh)
+    shares, devices = sharding.process_shares(mesh), sharding.mesh_config(mesh)
+    sharding.check_batch(devices, config.data.batch_size, "data.batch_size")
+    plan = memory.training(config, devices)
+    for line in fitting.table(config, devices, plan):
+        say(line)
+    if not ignore_memory_plan:
+        fitting.check(config, devices, plan, fitting.free_memory())
 
     objective = objectives.of(config)
     params, sources = start_from(config)
-    trained, frozen = optim.partition(params, config.optim.freeze)
+    trained, frozen = optim.partition(params, (*config.optim.freeze, *lora.frozen(config.lora)))
     update = optim.optimizer(config.optim, config.steps)
     rate = optim.schedule(config.optim, config.steps)
     say(f"{_count(trained):,} parameters are trained, {_count(frozen):,} are frozen")
@@ -95,12 +109,8 @@ def main(
         "versions": workdirs.versions(),
     }
 
-    mesh = sharding.make_mesh(config.mesh)
-    shares = sharding.process_shares(mesh)
-    sharding.check_batch(sharding.mesh_config(mesh), config.data.batch_size, "data.batch_size")
     wanted = placed(mesh, update, trained)
     where = jax.tree.map(lambda leaf: leaf.sharding, wanted)
-    frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
     train_fn = functools.partial(train_step, objective, update, config)
     train_fn = jax.jit(train_fn, donate_argnums=0, out_shardings=(where, None))
     eval_fn = jax.jit(
@@ -108,7 +118,9 @@ def main(
     )
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(fitting.explained(config, devices, plan))
         stack.enter_context(jax.set_mesh(mesh))
+        frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
         store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
         stack.enter_context(store)
         data = inputs.Inputs(_with_tokenizer(config, workdir), params, shares)
@@ -117,17 +129,21 @@ def main(
         state = _newest(store, wanted, note, config)
         if state is None:
             state = first_state(update, sharding.distribute(trained, where["params"]), where)
-        del params, trained
         start = int(state["step"])
+        tokenizer = Tokenizer(data.tokenizer)
+        forgetting = Forgetting(config, workdir, tokenizer) if config.forgetting_tasks else None
+        if forgetting is not None:
+            forgetting.before(params, again=start == 0)
+        del params, trained
         if config.objective == "generate":
             for name, share in data.cut_shares().items():
                 if share:
                     say(f"{share:.0%} of the {name} are cut: they exceed data.{name}_length")
-        tokenizer = Tokenizer(data.tokenizer)
         evaluation = Evaluation(config, workdir, tokenizer) if config.eval_tasks else None
         workdirs.claim(config, workdir)
         log = stack.enter_context(logs.Logs(workdir, config, start, shares[1] / len(shares[0])))
-        trace = stack.enter_context(Trace(workdir, start, wanted=profile))
+        first = jax.process_index() == 0
+        trace = stack.enter_context(Trace(workdir, start, wanted=profile and first))
         batches = zip(range(start + 1, config.steps + 1), data.train(start), strict=False)
         try:
             for step, own in batches:
@@ -150,7 +166,8 @@ def main(
                         ]
                         scores |= log.evaluation(step, split, results)
                     if evaluation is not None:
-                        answers = evaluation.run(step, optim.join(state["params"], frozen))
+                        whole = lora.scaled(config.lora, optim.join(state["params"], frozen))
+                        answers = evaluation.run(step, whole)
                         scores |= log.answers(step, answers)
                 stopping = signals.stop_after(step)
                 if step % config.checkpoint_every == 0 or last or stopping:
@@ -164,29 +181,19 @@ def main(
         except logs.UnusableStep as error:
             raise FloatingPointError(_unusable(error.steps, data, workdir)) from None
         store.wait()
+        if forgetting is not None:
+            whole = lora.scaled(config.lora, optim.join(state["params"], frozen))
+            forgetting.after(config.steps, whole)
         best = store.restore_params(store.best_step())[0] if config.keep_best else None
 
     if config.objective == "classify":
         return workdir
-    metadata = pretrained.Metadata(
-        languages=languages,
-        notes=config.notes,
-        prompts=data.prompts,
-        templates=config.data.prompts,
-        prompt_length=config.data.inputs_length,
-        sources=sources,
-    )
-    card = pretrained.stub_card("Trained", sources) if sources else None
     finished = {"model": state["params"]} | ({"best_model": best} if best else {})
     for name, trained in finished.items():
-        params = sharding.collect(optim.join(trained, frozen))
-        params.pop(AUXILIARY, None)
-        folder = workdir / name
-        if jax.process_index():
-            continue
-        pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
-        what = name.replace("_", " ")
-        say(f"the {what} is in {folder}; try: pali caption PICTURE --model {folder}")
+        params = lora.merged(config.lora, sharding.collect(optim.join(trained, frozen)))
+        if first:
+            _export(config, workdir / name, params, data, sources)
+    processes.meet("the model is written")
     return workdir / "model"
 
 
@@ -274,6 +281,7 @@ def start_from(config: Config) -> tuple[Params, tuple[pretrained.Source, ...]]:
     params = initial.initial_params(model, config.seed, tensors)
     if config.objective == "classify":
         params = {"vit": params["vit"]}
+    params = lora.added(config.lora, params, config.seed)
     return params | objectives.auxiliary_params(config), tuple(sources)
 
 
@@ -289,7 +297,10 @@ def _with_tokenizer(config: Config, workdir: Path) -> Config:
     content = components.vocabulary(component, config.tokenizer, config.model.mt5.vocab_size)
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / pretrained.TOKENIZER
-    path.write_bytes(content)
+    # Every process writes it, wherever its workdir is: at once, so that none reads a part.
+    new = path.with_name(f"{path.name}.{jax.process_index()}")
+    new.write_bytes(content)
+    new.replace(path)
     return dataclasses.replace(config, tokenizer=str(path))
 
 
@@ -318,13 +329,46 @@ def _newest(
     return None
 
 
+def _export(
+    config: Config,
+    folder: Path,
+    params: Params,
+    data: inputs.Inputs,
+    sources: tuple[pretrained.Source, ...],
+) -> None:
+    """Writes a model folder: what the run has learned, and what its data was like."""
+    params.pop(AUXILIARY, None)
+    metadata = pretrained.Metadata(
+        languages=_languages(config),
+        notes=config.notes,
+        prompts=data.prompts,
+        templates=config.data.prompts,
+        prompt_length=config.data.inputs_length,
+        sources=sources,
+    )
+    card = pretrained.stub_card("Trained", sources) if sources else None
+    pretrained.save_model(folder, config.model, params, data.tokenizer, metadata, card=card)
+    what = folder.name.replace("_", " ")
+    say(f"the {what} is in {folder}; try: pali caption PICTURE --model {folder}")
+
+
+def _languages(config: Config) -> tuple[str, ...]:
+    """Codes of the languages that a config names.
+
+    Raises:
+      ValueError: one is unknown.
+    """
+    return tuple(resolve_many(config.languages)) if config.languages else ()
+
+
 def _unusable(steps: Sequence[int], data: inputs.Inputs, workdir: Path) -> str:
     """What to say of steps whose loss is no number; their examples are noted in a file."""
     path = workdir / "unusable_batches.jsonl"
-    with path.open("w", encoding="utf-8") as file:
-        for step in steps:
-            for example in data.describe(step):
-                file.write(json.dumps({"step": step, **example}, ensure_ascii=False) + "\n")
+    if jax.process_index() == 0:
+        examples = ({"step": step, **found} for step in steps for found in data.describe(step))
+        lines = (json.dumps(example, ensure_ascii=False) + "\n" for example in examples)
+        path.write_text("".join(lines), encoding="utf-8")
+    processes.meet("the examples are written")
     return (
         f"the loss of step {steps[0]:,} or its gradient is no number; nothing was updated by it, "
         "and the newest checkpoint is from before. Go on from it with a lower "

@@ -15,6 +15,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 import jax
 import numpy as np
 
+import pali
 from pali import decoding, losses, sharding
 from pali.checkpoints import merge, pretrained
 from pali.config import MT5Config, PaLIConfig, ViTConfig
@@ -85,6 +86,17 @@ def shards(tree):
     return {n: leaf.addressable_shards[0].data.shape for n, leaf in merge.flatten(tree).items()}
 
 
+def captions(mesh):
+    """What the embedded model says, and which share of its numbers lies on the first device."""
+    model = pali.load(mesh=mesh)
+    pictures = sorted((pretrained.EMBEDDED / "examples").glob("*.png"))[:3]
+    said = model.caption(pictures, "en,sw,hi")
+    likelihoods = model.rank(pictures[0], model.prompts["caption"].fill({"lang": "en"}), ["a", "b"])
+    leaves = jax.tree.leaves(model.params)
+    first = sum(leaf.addressable_shards[0].data.size for leaf in leaves)
+    return said, likelihoods[0].tolist(), first / sum(leaf.size for leaf in leaves)
+
+
 def main():
     """Everything on one device, and on each mesh."""
     params, batch = random_params(CONFIG), random_batch(CONFIG)
@@ -110,6 +122,7 @@ def main():
     with jax.set_mesh(mesh):
         all_rows, one_row = answers(mine, rows), answers(mine, {n: a[:1] for n, a in batch.items()})
     found["ids"] = [ids.tolist() for ids in (alone, np.asarray(all_rows), np.asarray(one_row))]
+    found["captions"] = [captions(mesh) for mesh in (None, MeshConfig(data=2, fsdp=4))]
     json.dump(found, sys.stdout)
 
 

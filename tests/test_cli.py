@@ -499,10 +499,17 @@ def test_tasks_unknown(capsys):
 
 
 def test_train_finds_configs_by_name_and_by_path(tmp_path, capsys):
-    path = train.find_config("demo_vit")
+    path, _ = train.find_config("demo_vit")
     assert path.name == "demo_vit.py"
-    assert train.find_config("configs/demo_vit.py").name == "demo_vit.py"
-    assert train.find_config(str(path)) == path
+    assert train.find_config("configs/demo_vit.py")[0].name == "demo_vit.py"
+    assert train.find_config(str(path)) == (path, "")
+    forkme, variant = train.find_config("configs/forkme.py:full")
+    assert (forkme.name, variant) == ("forkme.py", "full")
+    assert main(["train", "forkme:most"]) == 2
+    error = capsys.readouterr().err
+    assert "no variant 'most'; it has lora, encoder_decoder, full" in error
+    assert main(["train", "demo_vit:most"]) == 2
+    assert "no variant 'most'; it has none" in capsys.readouterr().err
     assert main(["train", "demo_vitt"]) == 2
     assert "no config file 'demo_vitt'; did you mean demo_vit?" in capsys.readouterr().err
 

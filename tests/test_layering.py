@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     [
         "config",
+        "config_json",
         "mesh_config",
         "processes",
+        "remat",
         "types",
         "languages",
         "prompts",
@@ -32,6 +34,7 @@ LAYERS = [
     ["losses", "vocabulary_loss", "decoding"],
     [
         "optim",
+        "lora",
         "adafactor",
         "checkpoints",
         "sharding",
@@ -40,10 +43,10 @@ LAYERS = [
         "attention",
         "attention_page",
     ],
-    ["looking", "memory"],
+    ["looking", "activations"],
     ["data", "tasks"],
     ["objectives"],
-    ["gradients"],
+    ["gradients", "memory"],
     ["train", "training", "evaluate", "official", "predict", "report", "summary"],
     ["cli", "commands", "__init__", "__main__"],
 ]

@@ -16,9 +16,9 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec
 
-from pali import objectives, sharding
+from pali import lora, objectives, sharding
 from pali.checkpoints import merge, pretrained
-from pali.config import Config, DataConfig, MT5Config, PaLIConfig, ViTConfig
+from pali.config import Config, DataConfig, LoRAConfig, MT5Config, PaLIConfig, ViTConfig
 from pali.mesh_config import MeshConfig
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,8 @@ def test_every_parameter_of_every_preset_has_exactly_one_rule():
 
 
 def test_every_rule_has_a_parameter(params):
-    paths = [*every_preset(), *merge.flatten(params), *heads_of_training()]
+    adapted = jax.eval_shape(lambda tree: lora.added(LoRAConfig(rank=2), tree, 0), params)
+    paths = [*every_preset(), *merge.flatten(adapted), *heads_of_training()]
     for pattern, _ in sharding.RULES:
         assert any(re.fullmatch(pattern, path) for path in paths), pattern
 
@@ -187,6 +188,15 @@ def test_greedy_ids_are_those_of_one_device(emulated):
     assert len({tuple(row) for row in alone}) > 8
     assert divided == alone
     assert one_row == alone[:1]  # A batch that the mesh does not divide.
+
+
+def test_a_loaded_model_answers_from_many_devices(emulated):
+    alone, divided = emulated["captions"]
+    assert divided[0] == alone[0]
+    # bfloat16 has eight bits, and sums in another order; losses in float32 are compared above.
+    assert divided[1] == pytest.approx(alone[1], rel=2**-7)
+    assert alone[2] == 1
+    assert 0.25 <= divided[2] < 0.27
 
 
 def test_parameters_and_batch_really_are_divided(emulated):

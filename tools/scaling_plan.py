@@ -220,18 +220,15 @@ def step(config: PaLIConfig, mesh: MeshConfig, work: Work, chip: Chip = CHIP) ->
 
 def tables(config: PaLIConfig, work: Work = PHASE_1) -> list[str]:
     """The tables of the page, in Markdown."""
-    plans = [memory.training(config, mesh, work, remat=True) for mesh in MESHES]
+    plans = [memory.training(memory.pretraining(config, work, "full"), mesh) for mesh in MESHES]
     names = [f"{m.devices:,}: {m.data} x {m.fsdp} x {m.model}" for m in MESHES]
     columns = "|--:" * len(MESHES) + "|"
     lines = [_row("GiB on each chip", names), f"|---{columns}"]
     for row in plans[0].rows:
         if any(plan.rows[row] for plan in plans):
             lines.append(_row(row, (f"{plan.rows[row] / 2**30:.2f}" for plan in plans)))
-    chunks = memory.CHUNKS
-    lines.append(
-        _row("one layer at work", (f"{plan.at_work(chunks) / 2**30:.2f}" for plan in plans))
-    )
-    totals = [plan.total(chunks) / 2**30 for plan in plans]
+    lines.append(_row("one layer at work", (f"{plan.at_work / 2**30:.2f}" for plan in plans)))
+    totals = [plan.total / 2**30 for plan in plans]
     lines.append(_row(f"**total** of {CHIP.gib:g}", (f"**{total:.2f}**" for total in totals)))
 
     lines += ["", "| Tera-operations of one example | forwards, backwards, again |", "|---|--:|"]

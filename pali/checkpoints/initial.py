@@ -25,6 +25,7 @@ from pali.checkpoints.pretrained import Source
 from pali.checkpoints.store import FOLDER, CheckpointStore
 from pali.checkpoints.weights import Component, Tensor
 from pali.config import MT5Config, PaLIConfig, ViTConfig, from_json
+from pali.models.layers import ADAPTER
 from pali.models.pali import init_params
 from pali.types import AUXILIARY, Params
 
@@ -120,6 +121,7 @@ def take_model(source: str | os.PathLike, config: PaLIConfig) -> Taken:
 
     Raises:
       FileNotFoundError: `source` is neither a workdir with a checkpoint nor a model folder.
+      ValueError: it is the workdir of a run that trained adapters, whose checkpoints hold no model.
       MismatchError: it holds a path that the model lacks or has in another shape; lists every one.
     """
     tensors, vit, sources = _load(source)
@@ -173,10 +175,18 @@ def _load(source: str | os.PathLike) -> tuple[dict[str, Tensor], ViTConfig, tupl
         with CheckpointStore(source, read_only=True) as store:
             params, note = store.restore_params()
         flat = merge.flatten(params)
+        if any(name.endswith(ADAPTER) for name in flat):
+            raise ValueError(
+                f"the checkpoints in {os.fspath(source)}, named in init.models, hold adapters and "
+                f"not what they adapt: name {Path(source) / 'model'}, where both are merged"
+            )
         vit = from_json(ViTConfig, json.dumps(note["config"]["model"]["vit"]))
         auxiliary = f"{AUXILIARY}/"
         return {n: Tensor.of(a) for n, a in flat.items() if not n.startswith(auxiliary)}, vit, ()
-    model = pretrained.open_model(Path(source))
+    folder = Path(source)
+    if os.fspath(source) == "embedded" and not folder.exists():
+        folder = pretrained.EMBEDDED
+    model = pretrained.open_model(folder)
     assert isinstance(model.config, PaLIConfig)
-    metadata, _ = pretrained.about(Path(source))
+    metadata, _ = pretrained.about(folder)
     return dict(model.tensors), model.config.vit, metadata.sources

@@ -26,6 +26,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from pali import processes
 from pali.checkpoints import abandoned_reads, merge
 
 FORMAT_VERSION = 1
@@ -131,9 +132,11 @@ class CheckpointStore:
     def set_aside(self, step: int) -> Path:
         """Moves a checkpoint out of the way, to be looked at; returns where it is."""
         folder = self.folder.parent / ASIDE / str(step)
-        folder.parent.mkdir(exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)  # An earlier one of the same step.
-        (self.folder / str(step)).rename(folder)
+        if jax.process_index() == 0:
+            folder.parent.mkdir(exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)  # An earlier one of the same step.
+            (self.folder / str(step)).rename(folder)
+        processes.meet(f"checkpoint {step} is set aside")
         self._manager.reload()
         return folder
 

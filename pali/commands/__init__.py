@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pali.config import ImageSize
+    from pali.mesh_config import MeshConfig
     from pali.predict import Model
 
 
@@ -40,16 +41,16 @@ class CommandError(Exception):
     """The request cannot be carried out; the message says why and what to do. Exit status 2."""
 
 
-def load_model(path: str | None) -> Model:
-    """The model that `--model` names, by default the embedded one.
+def load_model(path: str | None, mesh: MeshConfig | None = None) -> Model:
+    """The model that `--model` names, by default the embedded one, on the devices of `--mesh`.
 
     Raises:
-      CommandError: the folder is not a model.
+      CommandError: the folder is not a model, or the mesh cannot divide it.
     """
     import pali
 
     try:
-        return pali.load(path)
+        return pali.load(path, mesh=mesh)
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise CommandError(str(error)) from None
 

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from pali.commands import CommandError, import_seqio_bridge, missing_extra
+from pali.commands.mesh import MESH_HELP, read_mesh
 
 SUMMARY = """Predictions and scores of a model on tasks.
 
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="FOLDER", help="a model folder (default: the embedded one)"
     )
+    parser.add_argument("--mesh", metavar="AXIS=N,…", help=MESH_HELP)
     parser.add_argument(
         "--tasks",
         required=True,
@@ -48,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     tasks = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
     if not tasks:
         raise CommandError("--tasks names no task; `pali tasks` lists them")
+    mesh = None if arguments.mesh is None else read_mesh(arguments.mesh)
     import_seqio_bridge()
     from pali import evaluate
 
@@ -59,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             limit=arguments.limit,
             overwrite=arguments.overwrite,
             task_modules=arguments.module,
+            mesh=mesh,
         )
     except ModuleNotFoundError as error:
         raise missing_extra(error) from error

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AXES = ("data", "fsdp", "model")
 
+MESH_HELP = "divide a model that one device cannot hold among all of them, as in fsdp=8"
+
 _MERGED = 30
 """Characters that `{query,key,value}/kernel` may have, so that a row fits in 80 columns."""
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pali.commands import CommandError, load_model
+from pali.commands.mesh import MESH_HELP, read_mesh
 from pali.commands.rows import FORMATS, Column, Row, check_output, open_rows
 from pali.config import ImageSize, PixelConfig
 
@@ -87,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="FOLDER", help="a model folder (default: the embedded one)"
     )
+    parser.add_argument("--mesh", metavar="AXIS=N,…", help=MESH_HELP)
 
 
 def run(
@@ -113,7 +115,8 @@ def run(
     check_output(output, arguments.overwrite, [item.source for item in items])
     verb, size, pixels = Verb(lambda _: []), 0, PixelConfig()
     if not all(item.error for item in items):
-        model = load_model(arguments.model)
+        mesh = None if arguments.mesh is None else read_mesh(arguments.mesh)
+        model = load_model(arguments.model, mesh)
         size, pixels = model.config.vit.image_size, model.config.vit.pixels
         try:
             verb = prepare(model)

@@ -75,10 +75,10 @@ def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) ->
         if size not in (None, config.vit.image_size):
             vit = dataclasses.replace(config.vit, image_size=size, cut_rest=False)
             config = dataclasses.replace(config, vit=vit)
-        plans = {
-            "inference": memory.inference(config, mesh, work),
-            "training": memory.training(config, mesh, work, remat=False),
-            "with remat": memory.training(config, mesh, work, remat=True),
+        plans = {"inference": memory.inference(config, mesh, work)}
+        plans |= {
+            name: memory.training(memory.pretraining(config, work, remat), mesh)
+            for name, remat in {"training": "none", "with remat": "full"}.items()
         }
     except ValueError as error:
         raise CommandError(str(error)) from None
@@ -99,35 +99,28 @@ def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) ->
 
 def verdicts(plans: dict[str, Any], gib: float) -> list[str]:
     """What fits in a device of so many GiB."""
-    from pali.memory import CHUNKS
-
     lines = []
     for name, plan in plans.items():
         what = "training with remat" if name == "with remat" else name
-        found = f"{what} does not fit in {gib:g} GiB"
-        if plan.total() <= gib * 2**30:
-            found = f"{what} fits in {gib:g} GiB"
-        elif plan.total(CHUNKS) <= gib * 2**30 and name != "inference":
-            found = (
-                f"{what} fits in {gib:g} GiB with the logits in {CHUNKS} parts, else it does not"
-            )
-        lines.append(found)
+        fits = "fits" if plan.total <= gib * 2**30 else "does not fit"
+        lines.append(f"{what} {fits} in {gib:g} GiB")
     return lines
 
 
 def footnote() -> str:
     """What the numbers stand on."""
+    from pali.config import Config
     from pali.memory import BFLOAT16_ON_CPU, ERROR
 
     return (
         "Inference is greedy, its parameters in bfloat16. Training updates all but the ViT, in "
-        "float32, by Adafactor without momentum; remat computes the layers again. (So far `pali "
-        "train` knows one device, whole logits, and AdamW, which keeps two numbers for each that "
-        "is trained, or Muon.) Activations "
+        "float32, by Adafactor without momentum or clipping, with the logits in up to "
+        f"{Config.loss_chunks} parts; remat computes the layers again. `pali train` prints the "
+        "plan of its own config. Activations "
         f"and cache are within {ERROR:.0%} of what XLA plans for small models in float32 on a "
         f"CPU, which needs up to {BFLOAT16_ON_CPU:g} times as much in bfloat16; GPUs and TPUs were "
         "not measured. On meshes of four and eight devices XLA planned between 0.85 and 0.97 "
-        "of these sums for a small model. Not counted: the batch, buffers of "
+        "of these sums for a small model. Not counted: batches that are being prepared, buffers of "
         "communication and of the compiler."
     )
 
@@ -142,8 +135,6 @@ def _devices(mesh: Any) -> str:
 def _table(plans: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    from pali.memory import CHUNKS
-
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("GiB")
     for name in plans:
@@ -153,11 +144,9 @@ def _table(plans: dict[str, Any]) -> Any:
         found = [plan.rows.get(row) for plan in plans.values()]
         if any(found):
             table.add_row(row, *(_gib(value) for value in found))
-    work = "one layer, or all logits, at work"
-    table.add_row(work, *(_gib(plan.at_work()) for plan in plans.values()))
-    table.add_row("total", *(_gib(plan.total()) for plan in plans.values()), style="bold")
-    parts = [None if n == "inference" else plan.total(CHUNKS) for n, plan in plans.items()]
-    table.add_row(f"total, logits in {CHUNKS} parts", *map(_gib, parts), style="bold")
+    work = "one layer, logits or update, at work"
+    table.add_row(work, *(_gib(plan.at_work) for plan in plans.values()))
+    table.add_row("total", *(_gib(plan.total) for plan in plans.values()), style="bold")
     return table
 
 

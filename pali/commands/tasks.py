@@ -168,7 +168,7 @@ def _follow_config(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]
     if arguments.config:
         from pali.commands.train import find_config, load_config
 
-        data = load_config(find_config(arguments.config)).data
+        data = load_config(*find_config(arguments.config)).data
         arguments.module = [*data.task_modules, *arguments.module]
         if not (arguments.name or arguments.mixture):
             arguments.mixture = data.mixture

@@ -28,7 +28,7 @@ from pali import optim, prompts
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
 from pali.config import Config, DataConfig, ViTConfig
-from pali.data import pipeline, visual_token_cache
+from pali.data import mixing, pipeline, visual_token_cache
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
 from pali.data.patch_words import ShowPatchWords
 from pali.data.skipping import Skips, code
@@ -75,14 +75,14 @@ class Inputs:
             Tokenizer(self.tokenizer).check_fits(config.model.mt5.vocab_size)
         self._mixture, tokens = self._read("train"), None
         self._evaluation = {
-            split: self._batches(self._read(split), None)[1] for split in config.eval_splits
+            split: self._batches(self._read(split), None)[-1] for split in config.eval_splits
         }
         mixture = self._mixture
         self.prompts = prompts_of(mixture)
         if config.data.visual_token_cache:
             mixture = with_cached_tokens(config, mixture, params)
             tokens = (config.model.vit.num_visual_tokens, config.model.vit.width)
-        self._examples, self._train = self._batches(mixture, tokens)
+        self._drawn, self._examples, self._train = self._batches(mixture, tokens)
         self._skips = Skips(config.data.max_skipped)
 
     def cut_shares(self) -> dict[str, float]:
@@ -126,10 +126,12 @@ class Inputs:
         return dict(self._skips.counts)
 
     def describe(self, step: int) -> list[dict[str, str]]:
-        """The examples of step `step`, from 1 on: what was drawn, its prompt and its target."""
+        """The examples of step `step`, from 1 on: what was drawn, its prompt and its target.
+
+        Those of all processes.
+        """
         found, tokenizer = [], Tokenizer(self.tokenizer)
-        for examples, part in zip(self._examples, self._train[step - 1], strict=True):
-            rows = len(part["skipped"])
+        for examples, rows in self._drawn:
             for i in range((step - 1) * rows, step * rows):
                 example: Any = examples[i]
                 texts = {
@@ -157,6 +159,9 @@ class Inputs:
         from pali.data.seqio_bridge import read_mixture
 
         mixture = read_mixture(data.mixture, split, data.task_modules)
+        if data.replay and split == "train":
+            again = read_mixture(data.replay, split, data.task_modules)
+            mixture = mixing.together(mixture, again, data.replay_rate)
         vit, tokenizer = self._config.model.vit, str(self.tokenizer)
         return pipeline.fit_to_model(
             mixture,
@@ -168,8 +173,11 @@ class Inputs:
 
     def _batches(
         self, mixture: pipeline.Mixture, tokens: tuple[int, int] | None
-    ) -> tuple[list[grain.MapDataset], Any]:
-        """This host's rows of each part (see `by_length`), and batches of these parts."""
+    ) -> tuple[list[tuple[grain.MapDataset, int]], list[grain.MapDataset], Any]:
+        """Of each part (see `by_length`) all rows and their number in a batch, and this host's.
+
+        And this host's batches of these parts.
+        """
         config, data = self._config, self._config.data
         size = config.model.vit.image_size
         if config.objective == "classify":
@@ -195,13 +203,11 @@ class Inputs:
             pipeline.batch_dataset(part, convert, rows, self._shares)
             for part, (_, rows, convert) in zip(examples, parts, strict=True)
         ]
-        examples = [
-            pipeline.own_rows(part, rows, self._shares)
-            for part, (_, rows, _) in zip(examples, parts, strict=True)
-        ]
+        drawn = [(part, rows) for part, (_, rows, _) in zip(examples, parts, strict=True)]
+        examples = [pipeline.own_rows(part, rows, self._shares) for part, rows in drawn]
         length = min(len(dataset) for dataset in datasets)  # Endless, but not equally.
         batches = grain.experimental.ZipMapDataset([d.slice(slice(length)) for d in datasets])
-        return examples, batches
+        return drawn, examples, batches
 
 
 def by_length(

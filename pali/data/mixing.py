@@ -16,10 +16,10 @@ import functools
 import heapq
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 
@@ -56,6 +56,23 @@ class Interleaved(grain.transforms.DatasetSelectionMap):
             else:
                 node, place = node.right, place - before
         return node, place
+
+
+def together(
+    own: Sequence[tuple[Any, float]], other: Sequence[tuple[Any, float]], share: float
+) -> list[tuple[Any, float]]:
+    """A mixture of two: `other` makes up `share` of the examples, a number between 0 and 1.
+
+    A task that is in both is one task, drawn as often as both together; tasks are known by `name`.
+    """
+    rates: dict[str, tuple[Any, float]] = {}
+    for mixture, part in ((own, 1 - share), (other, share)):
+        total = math.fsum(rate for _, rate in mixture)
+        for task, rate in mixture:
+            before = rates.get(task.name, (task, 0.0))[1]
+            # Of few digits: `Interleaved` takes each for exactly what is written.
+            rates[task.name] = task, round(before + part * rate / total, 12)
+    return list(rates.values())
 
 
 def largest_error(counts: Mapping[int, int], rates: tuple[float, ...]) -> float:

@@ -18,6 +18,11 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
+from pali.remat import POLICIES
+
+ADAPTER = ("lora_a", "lora_b")
+"""Names of the two factors of an update of low rank, beside the `kernel` that it adapts."""
+
 BATCH = ("data", "fsdp")
 """The axes of a mesh that divide a batch between them (pali/sharding.py)."""
 
@@ -71,8 +76,10 @@ def _project(dtype: Any, x_dtype: Any, kernel_dtype: Any, x: Array, kernel: Arra
 
 
 def _project_forwards(dtype: Any, x_dtype: Any, kernel_dtype: Any, x: Array, kernel: Array) -> Any:
+    del x_dtype, kernel_dtype
     x, kernel = x.astype(dtype), kernel.astype(dtype)
-    return _project(dtype, x_dtype, kernel_dtype, x, kernel), (x, kernel)
+    # In plain sight: inside `_project`, policies of rematerialisation would not see the product.
+    return contract("...D,DN->...N", x, kernel, dtype), (x, kernel)
 
 
 def _project_backwards(dtype: Any, x_dtype: Any, kernel_dtype: Any, saved: Any, grad: Array) -> Any:
@@ -111,7 +118,9 @@ class Dense(nn.Module):
     """A linear map over the last `contracted` axes of the input, onto `features` axes.
 
     The kernel has shape (*contracted axes, *features); operands are cast to `dtype`, products
-    accumulate in float32 and the result is returned in `dtype`.
+    accumulate in float32 and the result is returned in `dtype`. Where the parameters hold factors
+    [k r] and [r n] of an update beside the kernel as a matrix [k n], their product is added
+    (pali/lora.py); x goes through one after the other, so that it is never made.
     """
 
     features: tuple[int, ...]
@@ -128,7 +137,11 @@ class Dense(nn.Module):
         init = _as_matrix(self.kernel_init, self.contracted)
         kernel = self.param("kernel", init, inputs + self.features)
         width, leading = math.prod(inputs), x.shape[: x.ndim - self.contracted]
-        y = project(x.reshape(*leading, width), kernel.reshape(width, -1), self.dtype)
+        x = x.reshape(*leading, width)
+        y = project(x, kernel.reshape(width, -1), self.dtype)
+        if self.has_variable("params", ADAPTER[0]):
+            down, up = (self.get_variable("params", name) for name in ADAPTER)
+            y = y + project(project(x, down, self.dtype), up, self.dtype)
         y = y.reshape(*leading, *self.features)
         if self.use_bias:
             y = y + self.param("bias", self.bias_init, self.features)
@@ -185,7 +198,7 @@ def block_stack(
     depth: int,
     *,
     scan: bool,
-    remat: bool,
+    remat: str,
     name: str,
     method: str = "__call__",
     **fields: Any,
@@ -196,12 +209,14 @@ def block_stack(
     whose leaves have a leading layer axis outside the block (a cache), or None; `shared` goes to
     every block alike. With `scan`, parameters live under `name` with a leading layer axis L and one
     block is compiled; without, under `name_0`, `name_1`, …; results agree to rounding. `method` is
-    another method of the block than `__call__`, one of the same form; `remat` leaves it alone. What
-    blocks sow into "intermediates" is laid out as the parameters are.
+    another method of the block than `__call__`, one of the same form; `remat`, the name of a policy
+    (pali/remat.py), leaves it alone. What blocks sow into "intermediates" is laid out as the
+    parameters are.
     """
-    if remat:
+    if policy := POLICIES[remat]:
         # Inside a scan the loop itself keeps XLA from undoing the recomputation.
-        block = nn.remat(block, prevent_cse=not scan)
+        policy = getattr(jax.checkpoint_policies, policy)
+        block = nn.remat(block, policy=policy, prevent_cse=not scan)
 
     def scanned(x: Array, per_layer: Any, *shared: Any) -> Any:
         layers = nn.scan(

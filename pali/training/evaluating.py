@@ -10,8 +10,11 @@ answers. Predictions and scores of each time stay in `evaluation/<step>/` of the
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 from rich.console import Console
 from rich.progress import Progress
 
@@ -31,19 +34,26 @@ EXAMPLES = 3
 
 
 class Evaluation:
-    """The splits of `config.eval_tasks`, read once."""
+    """The splits of some tasks, read once."""
 
-    def __init__(self, config: Config, workdir: Path, tokenizer: Tokenizer):
-        """Reads the examples.
+    def __init__(
+        self,
+        config: Config,
+        workdir: Path,
+        tokenizer: Tokenizer,
+        tasks: Sequence[str] = (),
+        folder: str = FOLDER,
+    ):
+        """Reads the examples of `tasks`, by default `config.eval_tasks`; answers go to `folder`.
 
         Raises:
           ValueError: a task is unknown or cannot be evaluated.
           ModuleNotFoundError: SeqIO, which keeps the registry of tasks, is not installed.
         """
-        self._config, self._folder, self._tokenizer = config, workdir / FOLDER, tokenizer
+        self._config, self._folder, self._tokenizer = config, workdir / folder, tokenizer
         vit, data = config.model.vit, config.data
         self._splits = read_splits(
-            config.eval_tasks,
+            tasks or config.eval_tasks,
             vit.image_size,
             tokenizer,
             config.eval_limit,
@@ -62,12 +72,16 @@ class Evaluation:
         metadata = Metadata(templates=self._config.data.prompts)
         model = Model(self._config.model, params, self._tokenizer, metadata)
         folder = self._folder / str(step)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "predictions.jsonl"
-        path.unlink(missing_ok=True)  # of a run that was killed here, maybe with other parameters
+        # Of several processes all compute, since each holds a part of the model, and one writes.
+        writes, path = jax.process_index() == 0, Path(os.devnull)
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / "predictions.jsonl"
+            path.unlink(missing_ok=True)  # of a run killed here, maybe with other parameters
         found: dict[str, dict[str, float]] = {}
         scores: list[records.Record] = []
-        console = Console(stderr=True, quiet=not Console(stderr=True).is_terminal)
+        shown = writes and Console(stderr=True).is_terminal
+        console = Console(stderr=True, quiet=not shown)
         with Progress(console=console, transient=True) as progress:
             for split in self._splits:
                 lines = evaluate.predict(model, split, path, progress)
@@ -80,8 +94,9 @@ class Evaluation:
                 }
                 for line in sorted(lines, key=lambda line: line["id"])[:EXAMPLES]:
                     say(f"  {line['prompt']} -> {line['prediction']!r}, {line['references'][0]!r}")
-        text = json.dumps({"step": step, "scores": scores}, indent=1, ensure_ascii=False)
-        (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        if writes:
+            text = json.dumps({"step": step, "scores": scores}, indent=1, ensure_ascii=False)
+            (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
         for line in summary.lines(scores):
             say(line)
         return found

@@ -68,7 +68,7 @@ def peak(device_kind: str) -> float | None:
 def without_remat(config: Config) -> Config:
     """The same experiment, nothing of it computed twice."""
     model = config.model
-    vit, mt5 = (dataclasses.replace(half, remat=False) for half in (model.vit, model.mt5))
+    vit, mt5 = (dataclasses.replace(half, remat="none") for half in (model.vit, model.mt5))
     return dataclasses.replace(config, model=dataclasses.replace(model, vit=vit, mt5=mt5))
 
 

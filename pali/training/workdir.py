@@ -31,6 +31,7 @@ FREE = (
     "eval_batches",
     "eval_tasks",
     "eval_limit",
+    "forgetting_tasks",
     "checkpoint_every",
     "keep_checkpoints",
     "keep_best",

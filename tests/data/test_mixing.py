@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pali.data.mixing import Interleaved, largest_error
+from pali.data.mixing import Interleaved, largest_error, together
 
 PALI = (100.0, 1000.0, 100.0, 100.0, 100.0, 100.0, 12.5, 12.5, 12.5, 12.5, 16.0)
 """Millions of examples of the tasks that PaLI was trained on; the object-aware ones in four forms.
@@ -57,3 +57,24 @@ def test_the_largest_error_is_what_it_says():
     assert largest_error({0: 3, 1: 1}, (1.0, 1.0)) == 1.0
     assert largest_error({0: 6, 1: 2}, (3.0, 1.0)) == 0.0
     assert largest_error({0: 1}, (3.0, 1.0)) == pytest.approx(0.25)
+
+
+class Named:
+    """Two of the same name are one task, read twice."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+def test_a_mixture_that_is_replayed_has_its_share():
+    own = [(Named("birds"), 4.0), (Named("captions"), 1.0)]
+    other = [(Named("captions"), 30.0), (Named("ocr"), 10.0)]
+    mixed = together(own, other, 0.1)
+    assert {task.name: rate for task, rate in mixed} == {
+        "birds": pytest.approx(0.72),
+        "captions": pytest.approx(0.18 + 0.075),
+        "ocr": pytest.approx(0.025),
+    }
+    rates = tuple(rate for _, rate in mixed)
+    drawn = Counter(Interleaved(rates)[i][0] for i in range(1000))
+    assert drawn == {0: 720, 1: 255, 2: 25}

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """pali.models.layers: what the parity tests of the two backbones cannot see."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ import transformers.activations
 
 from pali.checkpoints import merge
 from pali.models.layers import Dense, LayerNorm, RMSNorm, block_stack, contract, gelu, project
+from pali.remat import POLICIES
 from tests.models import parity
 
 
@@ -51,7 +54,7 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(self, x, per_layer, factor):
-        return block_stack(Drop, 3, scan=self.scan, remat=False, name="layers")(
+        return block_stack(Drop, 3, scan=self.scan, remat="none", name="layers")(
             x, per_layer, factor
         )
 
@@ -147,7 +150,7 @@ class Layer(nn.Module):
 class Layers(nn.Module):
     dtype: str
     scan: bool
-    remat: bool
+    remat: str
 
     @nn.compact
     def __call__(self, x):
@@ -157,11 +160,11 @@ class Layers(nn.Module):
         return blocks(x, None)[0]
 
 
-@pytest.mark.parametrize(("scan", "remat"), [(False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(("scan", "remat"), [(False, "full"), (True, "none"), (True, "full")])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_gradients_pass_through_scan_and_remat(dtype, scan, remat):
     x = jax.random.normal(jax.random.key(0), (4, 8)).astype(dtype)
-    stacked = Layers(dtype, scan=True, remat=False).init(jax.random.key(1), x)["params"]
+    stacked = Layers(dtype, scan=True, remat="none").init(jax.random.key(1), x)["params"]
     apart = merge.unstack_layers(stacked)
 
     def grad(params, scan, remat):
@@ -172,13 +175,44 @@ def test_gradients_pass_through_scan_and_remat(dtype, scan, remat):
         return jax.jit(jax.grad(loss))(params)
 
     found = merge.flatten(merge.unstack_layers(grad(stacked if scan else apart, scan, remat)))
-    expected = merge.flatten(grad(apart, False, False))
+    expected = merge.flatten(grad(apart, False, "none"))
     assert found.keys() == expected.keys()
     for name, theirs in expected.items():
         assert found[name].dtype == jnp.float32
         # XLA may leave out a rounding to bfloat16 between two operations that it fuses.
         tolerance = 1e-5 if dtype == "float32" else 2e-2
         assert np.linalg.norm(found[name] - theirs) < tolerance * np.linalg.norm(theirs), name
+
+
+def test_every_policy_keeps_the_gradient_and_they_keep_ever_less():
+    x = jax.random.normal(jax.random.key(0), (4, 8))
+    params = Layers("float32", scan=True, remat="none").init(jax.random.key(1), x)["params"]
+
+    def loss(remat, params):
+        return jnp.sin(Layers("float32", True, remat).apply({"params": params}, x)).sum()
+
+    def kept(remat):
+        return sum(
+            leaf.size
+            for leaf in jax.tree.leaves(jax.vjp(functools.partial(loss, remat), params)[1])
+        )
+
+    plain = merge.flatten(jax.jit(jax.grad(functools.partial(loss, "none")))(params))
+    for remat in POLICIES:
+        grads = merge.flatten(jax.jit(jax.grad(functools.partial(loss, remat)))(params))
+        for name, leaf in plain.items():
+            np.testing.assert_allclose(grads[name], leaf, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert kept("everything_saveable") > kept("minimal") > kept("full")
+
+
+def test_the_policies_are_those_of_jax_that_need_nothing_else():
+    dot = jax.make_jaxpr(jnp.dot)(np.ones((2, 2)), np.ones((2, 2))).eqns[0]
+    known = {name for name in dir(jax.checkpoint_policies) if not name.startswith("_")}
+    makers = ("save_", "offload_")  # Of names that nothing here has, or to other memory.
+    assert {n for n in known if not n.startswith(makers)} <= POLICIES.keys()
+    assert {policy for policy in POLICIES.values() if policy} <= known
+    minimal = getattr(jax.checkpoint_policies, POLICIES["minimal"])
+    assert minimal(dot.primitive, **dot.params)
 
 
 @pytest.mark.parametrize("form", ["tanh", "exact", "quick"])

@@ -275,7 +275,10 @@ def scanned_gradients(params, batch):
     return loss_and_gradients(params, batch, SCANNED)
 
 
-@pytest.mark.parametrize(("scan", "remat"), [(False, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    ("scan", "remat"),
+    [(False, "none"), (False, "full"), (True, "full"), (True, "minimal"), (True, "dots")],
+)
 def test_scan_and_remat_change_neither_the_loss_nor_its_gradients(
     params, batch, scanned_gradients, scan, remat
 ):
@@ -286,7 +289,7 @@ def test_scan_and_remat_change_neither_the_loss_nor_its_gradients(
 
 @pytest.mark.parametrize("unrolled", [parity.UMT5], indirect=True)
 def test_scan_and_remat_change_nothing_of_positions_by_layer(unrolled, scanned, params, batch):
-    remat = dataclasses.replace(unrolled, remat=True)
+    remat = dataclasses.replace(unrolled, remat="full")
     ours = loss_and_gradients(merge.unstack_layers(params), batch, remat)
     assert_same_gradients(ours, loss_and_gradients(params, batch, scanned))
 
@@ -299,7 +302,7 @@ def test_remat_keeps_less_for_the_backward_pass(batch, params):
 
         return sum(leaf.size for leaf in jax.tree.leaves(jax.vjp(jax.jit(encode), params)[1]))
 
-    assert kept(dataclasses.replace(SCANNED, remat=True)) < 0.5 * kept(SCANNED)
+    assert kept(dataclasses.replace(SCANNED, remat="full")) < 0.5 * kept(SCANNED)
 
 
 def test_bfloat16_is_close_to_float32(params, batch):

@@ -225,7 +225,10 @@ def scanned_gradients(siglip, pictures):
     return loss_and_gradients(config, merge.stack_layers(siglip), pictures)
 
 
-@pytest.mark.parametrize(("scan", "remat"), [(False, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    ("scan", "remat"),
+    [(False, "none"), (False, "full"), (True, "full"), (True, "minimal"), (True, "dots")],
+)
 def test_scan_and_remat_change_neither_the_loss_nor_its_gradients(
     siglip, pictures, scanned_gradients, scan, remat
 ):

@@ -5,59 +5,162 @@
 import dataclasses
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from pali import train
 from pali.config import OptimConfig, to_json
 from pali.mesh_config import MeshConfig
 from tests.training import survival
 
-START = """
-import sys
-from pathlib import Path
-from pali import train
-from pali.config import Config, from_json
+EXPERIMENT = """
+import numpy as np
 
-config = from_json(Config, Path(sys.argv[1]).read_text())
-train.main(config, sys.argv[2], allow_config_change=True)
+from pathlib import Path
+from pali.config import Config, from_json
+from pali.data.benchmarks import Benchmark
+from pali.data.evaluation import Example, Split
+from pali.metrics.exact_match import exact_match
+from pali.training import evaluating
+
+
+class Pictures:
+    def record(self, index):
+        return {"image": np.full((24, 24, 3), 60 * index, np.uint8)}
+
+
+def read_splits(tasks, image_size, *others, pixels, **more):
+    # As if read from SeqIO's registry, which takes a minute.
+    pairs = [(lang, name) for lang in ("en", "sw") for name in ("paka", "mti")]
+    examples = [
+        Example(f"{lang}/{name}", lang, name, name, f"Caption it in {lang}", (name,), index, {})
+        for index, (lang, name) in enumerate(pairs)
+    ]
+    choices = {"en": examples[:2]}
+    records, metrics, benchmark = Pictures(), (exact_match,), Benchmark()
+    given = (records, (), {}, image_size, pixels, metrics, benchmark, 8)
+    return [Split("named", "validation", examples, choices, *given)]
+
+
+evaluating.read_splits = read_splits
+
+
+def get_config():
+    return from_json(Config, Path(PATH).read_text())
 """
 
 
-def start(config, workdir, devices):
-    """In a process of its own, on so many emulated devices."""
+def start(config, workdir, devices, rank=None, port=0):
+    """`pali train` with so many emulated devices; of two processes each has half of them."""
     path = workdir.with_suffix(f".{devices}.json")
-    path.write_text(to_json(config))
-    flag = f"--xla_force_host_platform_device_count={devices}"
-    subprocess.run(
-        [sys.executable, "-c", START, str(path), str(workdir)],
-        env=os.environ | {"XLA_FLAGS": flag},
-        check=True,
+    experiment = path.with_suffix(".py")
+    if not rank:
+        path.write_text(to_json(config))
+        experiment.write_text(EXPERIMENT.replace("PATH", repr(str(path))))
+    words = ["train", str(experiment), "--workdir", str(workdir), "--allow-config-change"]
+    own = devices
+    if rank is not None:
+        own = devices // 2
+        words += ["--coordinator-address", f"127.0.0.1:{port}"]
+        words += ["--num-processes", "2", "--process-id", str(rank)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pali", *words],
+        env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={own}"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
-def test_eight_devices_then_two_then_one(config, tmp_path):
-    config = dataclasses.replace(
+def finish(*processes):
+    """What they said."""
+    try:
+        said = [process.communicate(timeout=600)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * len(said), said
+    return said
+
+
+@pytest.fixture(scope="module")
+def elastic(config):
+    return dataclasses.replace(
         config,
         # A schedule that does not depend on where the run ends.
         optim=OptimConfig("adafactor", 0.05, 2, "rsqrt", clip_norm=None, freeze=("vit/.*",)),
         accumulate=2,
     )
-    train.main(config, tmp_path / "one")
+
+
+@pytest.fixture(scope="module")
+def from_eight(elastic, tmp_path_factory):
+    """The workdir of a run that took its first two steps on eight devices."""
+    workdir = tmp_path_factory.mktemp("from_eight") / "run"
+    mesh = MeshConfig(data=2, fsdp=2, model=2)
+    finish(start(dataclasses.replace(elastic, steps=2, mesh=mesh), workdir, 8))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def then_two(elastic, from_eight):
+    """What the third step is, on two devices; and the workdir of one process that has taken it."""
+    config = dataclasses.replace(
+        elastic, steps=3, mesh=MeshConfig(fsdp=2), eval_every=3, eval_tasks=("named",)
+    )
+    workdir = from_eight.with_name("one_process")
+    shutil.copytree(from_eight, workdir)
+    finish(start(config, workdir, 2))
+    return config, workdir
+
+
+def losses(workdir, split="train"):
+    entries = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [entry["loss"] for entry in entries if entry["split"] == split]
+
+
+def test_eight_devices_then_two_then_one(elastic, then_two, tmp_path):
+    train.main(elastic, tmp_path / "one")
     changing = tmp_path / "changing"
-    eight = dataclasses.replace(config, steps=2, mesh=MeshConfig(data=2, fsdp=2, model=2))
-    start(eight, changing, 8)
-    start(dataclasses.replace(config, steps=3, mesh=MeshConfig(fsdp=2)), changing, 2)
-    train.main(config, changing, allow_config_change=True)
+    shutil.copytree(then_two[1], changing)
+    train.main(elastic, changing, allow_config_change=True)
     found, wanted = (survival.parameters(tmp_path / name) for name in ("changing", "one"))
     assert found.keys() == wanted.keys()
     for name, leaf in wanted.items():
         np.testing.assert_allclose(found[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
-    losses = {}
-    for name in ("changing", "one"):
-        entries = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
-        losses[name] = [entry["loss"] for entry in entries if entry["split"] == "train"]
-    np.testing.assert_allclose(losses["changing"], losses["one"], rtol=1e-5)
-    assert len(losses["one"]) == config.steps
+    np.testing.assert_allclose(losses(changing), losses(tmp_path / "one"), rtol=1e-5)
+    assert len(losses(tmp_path / "one")) == elastic.steps
+
+
+def test_two_processes_do_what_one_does_bit_for_bit(then_two, from_eight):
+    config, alone = then_two
+    workdir = from_eight.with_name("two_processes")
+    shutil.copytree(from_eight, workdir)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    first, second = finish(*(start(config, workdir, 2, rank, port) for rank in range(2)))
+    assert "step 3/3" in first
+    assert "planned for a batch of 8 in 2 parts" in first
+    assert "step" not in second  # Nor anything else that the first has said.
+    ours, theirs = (survival.parameters(folder) for folder in (workdir, alone))
+    assert ours.keys() == theirs.keys()
+    for name, leaf in theirs.items():
+        np.testing.assert_array_equal(ours[name], leaf, err_msg=name)
+    assert losses(workdir) == losses(alone)
+    assert losses(workdir, "validation") == losses(alone, "validation")
+    files = {
+        str(path.relative_to(folder))
+        for folder in (workdir, alone)
+        for path in folder.rglob("*")
+        if path.suffix in (".safetensors", ".html", ".jsonl") or path.name == "metrics.json"
+    }
+    assert {"model/model.safetensors", "evaluation/3/predictions.jsonl"} <= files
+    for name in files - {"metrics.jsonl"}:  # It has speeds in it.
+        if name != "first_batch.html":  # Of the rows of one process.
+            assert (workdir / name).read_bytes() == (alone / name).read_bytes(), name
