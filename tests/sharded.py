@@ -89,12 +89,10 @@ def shards(tree):
 def captions(mesh):
     """What the embedded model says, and which share of its numbers lies on the first device."""
     model = pali.load(mesh=mesh)
-    pictures = sorted((pretrained.EMBEDDED / "examples").glob("*.png"))[:3]
-    said = model.caption(pictures, "en,sw,hi")
-    likelihoods = model.rank(pictures[0], model.prompts["caption"].fill({"lang": "en"}), ["a", "b"])
+    said = model.caption(pretrained.EMBEDDED / "examples" / "ring.png", "en,sw")
     leaves = jax.tree.leaves(model.params)
     first = sum(leaf.addressable_shards[0].data.size for leaf in leaves)
-    return said, likelihoods[0].tolist(), first / sum(leaf.size for leaf in leaves)
+    return said, first / sum(leaf.size for leaf in leaves)
 
 
 def main():

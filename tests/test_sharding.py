@@ -193,10 +193,8 @@ def test_greedy_ids_are_those_of_one_device(emulated):
 def test_a_loaded_model_answers_from_many_devices(emulated):
     alone, divided = emulated["captions"]
     assert divided[0] == alone[0]
-    # bfloat16 has eight bits, and sums in another order; losses in float32 are compared above.
-    assert divided[1] == pytest.approx(alone[1], rel=2**-7)
-    assert alone[2] == 1
-    assert 0.25 <= divided[2] < 0.27
+    assert alone[1] == 1
+    assert 0.25 <= divided[1] < 0.27
 
 
 def test_parameters_and_batch_really_are_divided(emulated):

@@ -410,7 +410,7 @@ def test_cross_attention_equals_hugging_face(theirs, params, batch):
     np.testing.assert_allclose(scanned.sum(-1), 1.0, **LAYER)
     hidden = np.broadcast_to(~batch["mask"][None, :, None, None], scanned.shape)
     assert (np.asarray(scanned)[hidden] == 0).all()
-    for scan, remat in ((False, False), (False, True), (True, True)):
+    for scan, remat in ((False, "none"), (False, "full"), (True, "full")):
         config = dataclasses.replace(SCANNED, scan=scan, remat=remat)
         tree = params if scan else merge.unstack_layers(params)
         np.testing.assert_allclose(read_of_source(tree, config, *source), scanned, **LAYER)

@@ -120,7 +120,7 @@ def test_cached_decoding_equals_teacher_forcing(params, batch):
         np.testing.assert_allclose(logits, expected[:, index], rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize(("scan", "remat"), [(False, False), (False, True), (True, True)])
+@pytest.mark.parametrize(("scan", "remat"), [(False, "none"), (False, "full"), (True, "full")])
 def test_scan_and_remat_change_no_logit(params, batch, scan, remat):
     config = PaLIConfig(
         dataclasses.replace(VIT, scan=scan, remat=remat),

@@ -25,8 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
-LONGEST = 5.0
-"""Seconds that a process may live before it is killed, at most."""
+LONGEST = 1.2
+"""How long a process may live before it is killed, at most, in times of what the last one needed
+for a checkpoint and the beginning of the next: a machine that is busy starts slowly."""
 
 
 def train(config: str, workdir: str, errors: str) -> None:
@@ -53,7 +54,7 @@ def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> list[dict
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pali.train", "orbax.checkpoint", "grain"])
-    draw, log = random.Random(seed), []
+    draw, log, needed = random.Random(seed), [], 0.0
     errors = workdir.with_suffix(".stderr")
 
     def start() -> BaseProcess:
@@ -63,13 +64,16 @@ def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> list[dict
 
     for number in range(kills):
         process, began = start(), time.monotonic()
-        in_save = number % 3 == 2
-        if in_save:
-            while process.is_alive() and not writing(workdir):
+        if number % 3 == 0:
+            before = max(steps(workdir), default=0)
+            while process.is_alive() and not (
+                writing(workdir) and max(steps(workdir), default=0) > before
+            ):
                 time.sleep(0.001)
+            needed = time.monotonic() - began
             time.sleep(draw.uniform(0, 0.02))
         else:
-            process.join(draw.uniform(0.2, LONGEST))
+            process.join(draw.uniform(0.1, LONGEST * needed))
         if not process.is_alive():
             raise RuntimeError(
                 f"the run ended by itself, with status {process.exitcode}, before kill {number + 1}"
