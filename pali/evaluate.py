@@ -7,6 +7,7 @@
                                they are made; the same command goes on where it was interrupted
     workdir/metrics.json       the score records (pali/metrics/records.py)
     workdir/report.md          the same as tables
+    workdir/submissions/       of public benchmarks: what their servers take (pali/official.py)
 
 Examples come from the registered tasks: every split but "train", the metrics that the task file
 names, and what pali/data/benchmarks.py adds. Scores are computed from predictions.jsonl alone.
@@ -30,13 +31,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 import pali
-from pali import ranking, report, sharding
+from pali import official, ranking, report, sharding
 from pali.checkpoints import pretrained
 from pali.checkpoints.hub import locate
 from pali.config import PaLIConfig
 from pali.data.benchmarks import Baseline
 from pali.data.evaluation import Example, Split, read_splits
 from pali.data.skipping import REASONS
+from pali.looking import no_pictures
 from pali.mesh_config import MeshConfig
 from pali.metrics import records
 from pali.models.pali import PaLI
@@ -109,19 +111,28 @@ def main(
     scores = []
     for split, lines in zip(splits, found, strict=True):
         scores += records.score(lines, split.metric_fns, split.benchmark.english)
+    handed_in = [
+        record
+        for split, lines in zip(splits, found, strict=True)
+        if (record := official.score(split, lines, workdir)) is not None
+    ]
     results = {
         "model": {"folder": str(folder), "fingerprint": fingerprint(folder)},
         "pali": pali.__version__,
         "limit": limit,
         "skipped": skipped,
         "scores": scores,
+        "official": handed_in,
     }
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (workdir / "metrics.json").write_text(text + "\n", encoding="utf-8")
     lines = [line for part in found for line in part]
     markdown = report.markdown(results, lines)
+    markdown += official.markdown(handed_in)
     (workdir / "report.md").write_text(markdown, encoding="utf-8")
     report.show(results, console)
+    for said in official.lines_of(handed_in):
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     return results
 
 
@@ -153,14 +164,17 @@ def predict(model: Model, split: Split, path: Path, progress: Progress) -> list[
 
 def predict_block(model: Model, split: Split, block: Sequence[Example]) -> list[records.Line]:
     """The lines of some examples."""
-    pictures = {example.image_key: example for example in block}
-    pixels = [split.picture(example) for example in pictures.values()]
-    visual, classes = see(model, np.stack(pixels))
+    pictures = {example.image_key: example for example in block} if split.pictured else {}
     row_of = {key: row for row, key in enumerate(pictures)}
+    visual = classes = None
+    if pictures:
+        visual, classes = see(model, np.stack([split.picture(e) for e in pictures.values()]))
     # By language: answers that run together are then about equally long.
     block = sorted(block, key=lambda e: (e.lang, e.id))
 
     def tokens(examples: Sequence[Example]) -> VisualTokens:
+        if visual is None:
+            return no_pictures(model.config, len(examples))
         return VisualTokens(visual[[row_of[e.image_key] for e in examples]])
 
     prompts = [example.prompt for example in block]
@@ -170,6 +184,10 @@ def predict_block(model: Model, split: Split, block: Sequence[Example]) -> list[
         line = _question(split, example)
         line |= {"prediction": str(text), "log_prob": text.log_prob, "num_tokens": text.num_tokens}
         lines.append(line)  # type: ignore[arg-type]
+    if names := official.class_names(split):
+        found = model.rank(tokens(block), prompts, list(names.values()))
+        for line, values in zip(lines, found, strict=True):
+            line["chosen"] = list(names)[int(values.argmax())]
     asked = [i for i, line in enumerate(lines) if "candidates" in line]
     likelihoods = model.rank(
         tokens([block[i] for i in asked]),
@@ -198,6 +216,8 @@ def _question(split: Split, example: Example) -> dict[str, Any]:
         "prompt": example.prompt,
         "references": list(example.references),
     }
+    if (item := official.item_of(split, example)) is not None:
+        line["item"] = item.id
     if choice := split.choice(example):
         line["candidates"] = [other.references[0] for other in choice[0]]
         line["right_candidate"] = choice[1]
@@ -284,6 +304,7 @@ def claim(workdir: Path, folder: Path, overwrite: bool = False) -> None:
     if overwrite:
         for name in ("run.json", "predictions.jsonl", "metrics.json", "report.md"):
             (workdir / name).unlink(missing_ok=True)
+        official.clear(workdir)
     mine = {"model": str(folder), "fingerprint": fingerprint(folder)}
     if run.is_file():
         try:

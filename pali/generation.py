@@ -16,9 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt
+from jaxtyping import Array, Bool, Float, Int, UInt
 
 from pali import decoding, sharding
 from pali.config import PaLIConfig
@@ -101,6 +100,7 @@ def generate(
     asked: Sequence[str],
     max_length: int,
     chosen: Decoding,
+    seen: bool = True,
 ) -> list[Text]:
     """The answer to each row's prompt.
 
@@ -111,6 +111,7 @@ def generate(
       asked: for each row its prompt.
       max_length: longest answer in tokens, the end token counted; longer ones are cut.
       chosen: how the words are chosen.
+      seen: whether the visual tokens are looked at; if not, the prompts are text alone.
     """
     encoded = [[*tokenizer.encode(prompt), tokenizer.eos_id] for prompt in asked]
     texts: list[Text] = []
@@ -122,6 +123,7 @@ def generate(
             max_length,
             params,
             visual[[rows[i] for i in picked]],
+            np.full(size, seen),
             padded([encoded[i] for i in picked]),
             np.uint32(chosen.seed),
             np.array(picked, np.uint32),
@@ -166,6 +168,7 @@ def _answer(
     max_length: int,
     params: Any,
     visual_tokens: Float[Array, "b p d_vit"],
+    seen: Bool[Array, " b"],
     prompt: Int[Array, "b s"],
     seed: Any,
     row: UInt[Array, " b"],
@@ -176,7 +179,7 @@ def _answer(
         return PaLI(config).apply({"params": params}, *args, method=method)
 
     batch = len(prompt)
-    encoded, mask = call("encode", visual_tokens, jnp.ones(batch, bool), prompt)
+    encoded, mask = call("encode", visual_tokens, seen, prompt)
     cache = call("init_cache", encoded, mask, max_length)
     step = functools.partial(call, "decode_step")
     if chosen.method == "greedy":

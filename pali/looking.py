@@ -29,6 +29,8 @@ class VisualTokens:
     array: Float[np.ndarray, "n p d_vit"]
     regions: tuple[Region, ...] = ()
     """Which part of each picture they show; nothing where that is not known."""
+    seen: bool = True
+    """False where they stand for no picture: text alone, with zeros that nothing looks at."""
 
     def __len__(self) -> int:
         """How many pictures."""
@@ -72,6 +74,13 @@ def look(config: PaLIConfig, params: Params, images: Picture | Pictures) -> Visu
             pixels[row] = resize(image, vit.image_size, vit.pixels)
         made.append(np.asarray(_look(config, params, pixels)[:count], np.float32))
     return VisualTokens(np.concatenate(made), tuple(regions))
+
+
+def no_pictures(config: PaLIConfig, count: int) -> VisualTokens:
+    """What stands for pictures where a model reads text alone, as in training."""
+    vit = config.vit
+    zeros = np.zeros((count, vit.num_visual_tokens, vit.width), np.float32)
+    return VisualTokens(zeros, seen=False)
 
 
 def one_picture(images: Any) -> bool:

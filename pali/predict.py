@@ -442,7 +442,7 @@ class Model:
         """One answer for each (picture number, prompt) of `rows` and `asked`."""
         given = (self.config, self.params, self.tokenizer, tokens.array)
         with self._on_devices():
-            return generation.generate(*given, rows, asked, max_length, chosen)
+            return generation.generate(*given, rows, asked, max_length, chosen, tokens.seen)
 
     def _ask(self, name: str, **fields: Any) -> str:
         """A prompt in the words that the model was trained on."""

@@ -123,6 +123,14 @@ PROMPTS: dict[str, Prompt] = {
         ),
         Prompt("vqa", f"Answer in EN: {{question}} {BLANK}", "an answer in English", "recalled"),
         Prompt(
+            "vqa_in",
+            f"Answer in {{lang}}: {{question}} {BLANK}",
+            "an answer in this language",
+            "own",
+        ),
+        Prompt("question", "{question}", "an answer, in the words of the benchmark alone", "own"),
+        Prompt("text", "{text}", "an answer to a text without a picture", "own"),
+        Prompt(
             "vqg",
             f"Generate a question in {{lang}} for {{answer}}: {BLANK}",
             "a question in this language with that English answer",

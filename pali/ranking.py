@@ -38,6 +38,7 @@ def log_likelihoods(
     rows: Sequence[int],
     asked: Sequence[str],
     candidates: Sequence[Sequence[str]],
+    seen: bool = True,
 ) -> list[Float[np.ndarray, " m"]]:
     """Log-likelihood of every candidate as the answer to its row's prompt.
 
@@ -47,6 +48,7 @@ def log_likelihoods(
       rows: for each row the number of its picture.
       asked: for each row its prompt.
       candidates: for each row its candidates, as text; their number may differ between rows.
+      seen: whether the visual tokens are looked at; if not, the prompts are text alone.
 
     Returns:
       For each row log p(candidate, end of text | picture, prompt), summed over the tokens (natural
@@ -59,7 +61,7 @@ def log_likelihoods(
         ((places, _),) = filled_batches(len(prompts))
         prompt = padded([prompts[place] for place in places], multiple=_PROMPT_STEP)
         pictures = visual[[rows[start + place] for place in places]]
-        encoding = _encode(config, params, pictures, prompt)
+        encoding = _encode(config, params, pictures, np.full(len(prompt), seen), prompt)
         answers += _score_rows(config, params, tokenizer, encoding, candidates[part])
     return answers
 
@@ -105,9 +107,9 @@ def _encode(
     config: PaLIConfig,
     params: Any,
     visual_tokens: Float[Array, "b p d_vit"],
+    seen: Bool[Array, " b"],
     prompt: Int[Array, "b s"],
 ) -> tuple[Float[Array, "b p+s D"], Bool[Array, "b p+s"]]:
-    seen = jnp.ones(len(prompt), bool)
     encoded: Any = PaLI(config).apply(
         {"params": params}, visual_tokens, seen, prompt, method="encode"
     )

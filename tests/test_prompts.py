@@ -26,6 +26,13 @@ from pali.data.preprocessors import TextToText
         ("ocr", {"lang": "th"}, "Generate the ocr_text in TH: <extra_id_0>"),
         ("vqa", {"question": "What is this?"}, "Answer in EN: What is this? <extra_id_0>"),
         (
+            "vqa_in",
+            {"lang": "iw", "question": "What is this?"},
+            "Answer in HE: What is this? <extra_id_0>",
+        ),
+        ("question", {"question": "Which year?"}, "Which year?"),
+        ("text", {"text": "xnli: premise: a"}, "xnli: premise: a"),
+        (
             "vqg",
             {"lang": "fr", "answer": "a dog"},
             "Generate a question in FR for a dog: <extra_id_0>",
@@ -59,7 +66,7 @@ def test_every_prompt_is_filled_above():
 
 def test_prompts_of_this_project_are_marked_as_such():
     own = {name for name, prompt in prompts.PROMPTS.items() if prompt.source == "own"}
-    assert own == {"keywords", "group", "subgroup"}
+    assert own == {"keywords", "group", "subgroup", "vqa_in", "question", "text"}
 
 
 def test_training_and_inference_ask_for_captions_alike():

@@ -124,7 +124,25 @@ BOXED = {
     for form in ("list_objects", "object_presence", "all_objects", "which_objects", "detection")
 }
 # Tasks on benchmarks, which read their raw files: tests/test_benchmark_tasks.py.
-BENCHMARKS = dict.fromkeys(("vqav2", "okvqa", "textvqa", "vizwiz_vqa"), "vqa_benchmarks")
+BENCHMARKS = {
+    name: f"{file}_benchmarks"
+    for file, names in {
+        "answer": ("ai2d", "chartqa", "gqa", "maxm", "tallyqa", "xgqa"),
+        "box": ("coco_instances", "refcoco", "refcoco_plus", "refcocog"),
+        "caption": (
+            *("coco_35l", "coco_captions", "nocaps"),
+            *("textcaps", "vizwiz_captions", "xm3600"),
+        ),
+        "class": (
+            *("imagenet", "imagenet_a", "imagenet_r", "imagenet_sketch", "imagenet_v2"),
+            "objectnet",
+        ),
+        "language": ("xnli", "xquad"),
+        "reading": ("docvqa", "infovqa", "mlt2019", "ocrbench", "stvqa"),
+        "vqa": ("okvqa", "textvqa", "vizwiz_vqa", "vqav2"),
+    }.items()
+    for name in names
+}
 TEXT_ALONE = {"demo_span_corruption": "demo_span_corruption"}
 MULTILINGUAL = "multilingual_captions"
 

@@ -220,6 +220,10 @@ class Benchmark:
     anchors: tuple[Anchor, ...] = ()
     differs: str = ""
     """What cannot be reproduced exactly, and why."""
+    pictures: bool = True
+    """Whether it is about pictures, and not about text alone."""
+    names: Callable[[Files], dict[str, str]] | None = None
+    """The files of a split -> name of each class, by its number, where classes are asked for."""
 
     def items(self, references: Path, split: str | None = None) -> list[Item]:
         """The items of a split.
@@ -251,5 +255,14 @@ class Benchmark:
 
     def inputs(self, item: Item) -> str:
         """The prompt of an item: "Answer in EN: What is this? <extra_id_0>"."""
-        filled = dict.fromkeys(self.prompt.fields, item.question)
-        return self.prompt.fill(filled | {"lang": item.lang})
+        return self.prompt.fill(self.fields(item))
+
+    def fields(self, item: Item) -> dict[str, str]:
+        """What the prompt is filled with: {"question": "What is this?", "lang": "en"}."""
+        return dict.fromkeys(self.prompt.fields, item.question) | {"lang": item.lang}
+
+    def class_names(self, references: Path, split: str | None = None) -> dict[str, str]:
+        """Name of each class, by its number; ValueError where no classes are asked for."""
+        if self.names is None:
+            raise ValueError(f"{self.name} does not ask for classes")
+        return self.names(Files(references, self.split(split)[1].files))

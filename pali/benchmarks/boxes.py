@@ -23,15 +23,18 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split, Submission, paligemma
 from pali.benchmarks.pickles import read_pickle
 from pali.benchmarks.rows import Row, document
 from pali.benchmarks.texts import columns
-from pali.boxes import parse_boxes
+from pali.boxes import Box, in_whole, parse_boxes
 from pali.metrics import coco_ap, referring
 from pali.prompts import PROMPTS
+
+if TYPE_CHECKING:
+    from pali.image import Region
 
 _LOCATIONS = re.compile(r"<loc(\d{4})>" * 4)
 _LAST_LOCATION = 1023
@@ -102,34 +105,57 @@ class DetectionScorer:
             "annotations": [row for item in items for row in item.facts["annotations"]],
         }
         found: list[dict[str, Any]] = []
-        unknown = texts = 0
+        unknown = 0
         for item, answer in zip(items, answers, strict=True):
             if not isinstance(answer, str):
                 found += ({**row, "image_id": item.id} for row in answer)
                 continue
-            texts += 1
             for box in parse_boxes(answer).boxes:
                 if box.label not in names:
                     unknown += 1
                     continue
                 found.append(_detection(item, names[box.label], box))
         notes = []
-        if texts:
-            notes.append("boxes in texts have no score: an AP without scores is not comparable")
+        # Texts have none, and neither have rows that were made of texts.
+        unranked = len(found) > 1 and len({row["score"] for row in found}) == 1
+        if unranked:
+            notes.append("all boxes have one score: an AP without scores is not comparable")
         if unknown:
             notes.append(f"{unknown:,} boxes are of no class of COCO, and are left out")
         scores = coco_ap.coco_ap(truth, found)
-        label = coco_ap.VARIANT + ("|no scores" if texts else "")
+        label = coco_ap.VARIANT + ("|no scores" if unranked else "")
         return Scored(
             scores, {}, [None] * len(items), dict.fromkeys(scores, label), notes=tuple(notes)
         )
 
 
-def _detection(item: Item, category: int, box: Any) -> dict[str, Any]:
+def answer_in_pixels(item: Item, text: str, region: Region) -> list[Any] | None:
+    """What a model wrote, as a file of predictions has it: in pixels of the whole picture.
+
+    Args:
+      item: of one of these benchmarks.
+      text: boxes as pali writes them (pali/boxes.py); what is none is left out.
+      region: the part of the picture that the model saw.
+
+    Returns:
+      Rows of the server for detection, without boxes of unknown classes; else the first box,
+      [x, y, width, height], or None.
+    """
+    boxes = in_whole(parse_boxes(text).boxes, region)
+    if names := item.facts.get("classes"):
+        return [_detection(item, names[box.label], box) for box in boxes if box.label in names]
+    return _pixels(item, boxes[0]) if boxes else None
+
+
+def _pixels(item: Item, box: Box) -> list[float]:
     height, width = item.facts["size"]
     corner = [box.xmin * width, box.ymin * height]
-    extent = [(box.xmax - box.xmin) * width, (box.ymax - box.ymin) * height]
-    return {"image_id": item.id, "category_id": category, "bbox": corner + extent, "score": 1.0}
+    return [*corner, (box.xmax - box.xmin) * width, (box.ymax - box.ymin) * height]
+
+
+def _detection(item: Item, category: int, box: Box) -> dict[str, Any]:
+    bbox = _pixels(item, box)
+    return {"image_id": item.id, "category_id": category, "bbox": bbox, "score": 1.0}
 
 
 def _xywh(value: Any) -> tuple[float, ...]:

@@ -16,10 +16,10 @@ from pali.benchmarks.captions import same_split
 from pali.benchmarks.rows import Row, document
 from pali.benchmarks.texts import Measure, TextScorer
 from pali.metrics.anls import in_any_order
-from pali.prompts import Prompt
+from pali.prompts import PROMPTS
 
 _RRC = TextScorer((Measure("anls", "anls", "rrc"),))
-QUESTION = Prompt("question", "{question}", "an answer in English", "own")
+QUESTION = PROMPTS["question"]
 """The question alone, as PaliGemma is asked about documents and charts."""
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,30 @@ def _classes(path: Path) -> list[str]:
             f"sorted{', not ' + repr(wrong[0]) if wrong else ''}"
         )
     return ids
+
+
+def _names(files: Files) -> dict[str, str]:
+    """Of each class the first of its names; all of them where another class has that one, too."""
+    path = files.path(1)
+    _classes(path)
+    lines = [line for line in read_text(path).splitlines() if line.strip()]
+    return _told_apart({str(i): line.partition(" ")[2] for i, line in enumerate(lines)}, path)
+
+
+def _names_of_objectnet(files: Files) -> dict[str, str]:
+    numbers, path = document(files.path(3)), files.path(4)
+    text = read_text(path).splitlines()
+    lines = {number: numbers.integer(number) for number in numbers.fields}
+    shared = {number for row in _objectnet(files, "test") for number in row.references}
+    return _told_apart({number: text[lines[number]] for number in sorted(shared, key=int)}, path)
+
+
+def _told_apart(synonyms: dict[str, str], path: Path) -> dict[str, str]:
+    first = {number: text.split(",")[0].strip() for number, text in synonyms.items()}
+    if unnamed := [number for number, name in first.items() if not name]:
+        raise ValueError(f"{path}: class {unnamed[0]} has no name")
+    count = Counter(first.values())
+    return {n: name if count[name] == 1 else synonyms[n].strip() for n, name in first.items()}
 
 
 def _spelled(number: int, classes: Sequence[str]) -> tuple[str, ...]:
@@ -207,6 +232,7 @@ def _of(
     licence: str,
     differs: str,
     read: Callable[[Files, str], list[Item]] = _folders,
+    names: Callable[[Files], dict[str, str]] = _names,
 ) -> Benchmark:
     return Benchmark(
         name=name,
@@ -218,6 +244,7 @@ def _of(
         licence=licence,
         documented=documented,
         differs=differs,
+        names=names,
     )
 
 
@@ -241,6 +268,7 @@ IMAGENET = Benchmark(
     documented="https://www.kaggle.com/c/imagenet-object-localization-challenge and "
     "https://github.com/google-research/reassessed-imagenet",
     differs="ReaL has no label for some pictures; these are not scored.",
+    names=_names,
 )
 IMAGENET_V2 = _of(
     "imagenet_v2",
@@ -294,4 +322,5 @@ OBJECTNET = _of(
     "Pictures have a red border of 2 pixels, to be cropped before a model sees them. Classes are "
     "numbers; WordNet ids are not known here.",
     _objectnet,
+    _names_of_objectnet,
 )

@@ -22,7 +22,7 @@ from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split, Sub
 from pali.benchmarks.rows import document, read_text
 from pali.benchmarks.texts import Mean, Measure, TextScorer, a_text, columns
 from pali.metrics import squad
-from pali.prompts import Prompt
+from pali.prompts import PROMPTS
 
 _XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh"
 XNLI_LANGUAGES = tuple(_XNLI.split())
@@ -30,7 +30,6 @@ _XQUAD = "ar de el en es hi ro ru th tr vi zh"
 XQUAD_LANGUAGES = tuple(_XQUAD.split())
 LABELS = ("entailment", "neutral", "contradiction")
 _COLUMNS = ("language", "gold_label", "sentence1", "sentence2", "pairID")
-_TEXT = Prompt("text", "{text}", "an answer in words", "own")
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,8 @@ XNLI = Benchmark(
     scorer=TextScorer(
         (Measure("accuracy", "exact_match", "nfkc-space"),), (Mean("accuracy_mean", "lang/"),)
     ),
-    prompt=_TEXT,
+    prompt=PROMPTS["text"],
+    pictures=False,
     licence="CC BY-NC, as recalled; see the publisher",
     documented="https://github.com/facebookresearch/XNLI",
 )
@@ -139,7 +139,8 @@ XQUAD = Benchmark(
     },
     read=_xquad,
     scorer=SquadScorer(),
-    prompt=_TEXT,
+    prompt=PROMPTS["text"],
+    pictures=False,
     submission=Submission("id", "prediction", "SQuAD's script: one object", mapping=True),
     licence="CC BY-SA 4.0",
     documented="https://github.com/google-deepmind/xquad",

@@ -23,7 +23,7 @@ from pali.benchmarks.texts import Mean, Measure, a_text, measured
 from pali.languages import MAXM as LANGUAGES
 from pali.languages import resolve
 from pali.metrics.answer_match import RULES
-from pali.prompts import BLANK, Prompt
+from pali.prompts import PROMPTS
 
 _JOINED = ("th", "zh", "ja")
 _PATTERN = "maxm*.json"
@@ -102,9 +102,7 @@ MAXM = Benchmark(
     },
     read=_read,
     scorer=MaxmScorer(),
-    prompt=Prompt(
-        "vqa_in", f"Answer in {{lang}}: {{question}} {BLANK}", "an answer in this language", "own"
-    ),
+    prompt=PROMPTS["vqa_in"],
     licence="see the publisher; the pictures are those of Crossmodal-3600",
     documented="https://github.com/google-research-datasets/maxm",
     differs="The paper's rule for equal answers was not published as a script.",

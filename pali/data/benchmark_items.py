@@ -13,21 +13,38 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from pali.benchmarks import registry
-from pali.benchmarks.benchmark import Item
+from pali.benchmarks.benchmark import Benchmark, Item
+from pali.boxes import Box, format_boxes
+from pali.config import ImageSize, PixelConfig
+from pali.data.ask_objects import box_in_region
 from pali.data.pipeline import Example
 from pali.data.prepared import data_folder
+from pali.data.skipping import RecordError
+from pali.image import seen_region
+
+_NO_WORDS = "object"
+"""What is meant by an expression of RefCOCO that is a number and nothing else."""
 
 
 @dataclass(frozen=True)
 class BenchmarkItems:
     """The items of one split of a benchmark.
 
-    A record has "id", "image_key" (the path of its picture), "question", "lang", "references",
-    and as "answer" the reference that most people gave.
+    A record has "id", the fields of the benchmark's prompt, "lang", and "image_key" (the path of
+    its picture) where it has one. Besides:
+
+      answers that are texts   "references", and as "answer" the one that most people gave
+      classes                  the same, of the names of the right classes
+      boxes                    "shape" i64[2], "boxes" f32[n 4], ymin xmin ymax xmax in shares of
+                               the picture, and "labels"; BoxesAsText makes texts of them
 
     Raises:
       FileNotFoundError: on first use, if the raw files are not there.
@@ -41,36 +58,111 @@ class BenchmarkItems:
 
     def __len__(self) -> int:
         """Items of the split that have references."""
-        return len(self._items)
+        return len(self.items)
 
     def __getitem__(self, index: int) -> Example:
         """A record; its picture is read later, from the path."""
-        item = self._items[index]
-        return {
-            "id": str(item.id),
-            "image_key": str(self._root / item.picture),
-            "question": item.question,
-            "lang": item.lang,
-            "references": list(item.references),
-            "answer": Counter(item.references).most_common(1)[0][0],
-        }
+        item = self.items[index]
+        record = {"id": str(item.id), **self.specification.fields(item)}
+        if self.specification.pictures:
+            record["image_key"] = str(self.root / item.picture)
+        if "size" in item.facts:
+            return record | _boxes(item)
+        texts = list(item.references)
+        if self.specification.names:
+            names = self.names
+            texts = [names[text] for text in texts if text in names]
+            if not texts:
+                message = f"{item.id} is of class {item.references[0]}, which has no name"
+                raise RecordError("row", message)
+        # An empty answer can be right, but nobody learns from it.
+        said = [text for text in texts if text.strip()] or texts
+        return record | {"references": texts, "answer": Counter(said).most_common(1)[0][0]}
 
     @property
-    def _root(self) -> Path:
+    def specification(self) -> Benchmark:
+        """Of the benchmark."""
+        return registry.get(self.benchmark)
+
+    @property
+    def items(self) -> list[Item]:
+        """Those of the records, in their order."""
+        return _read(self.root, self.benchmark, self.split)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the classes, by their numbers."""
+        return _names(self.root, self.benchmark, self.split)
+
+    @property
+    def per_language(self) -> dict[str, int]:
+        """Language of the answer -> records."""
+        return dict(sorted(Counter(item.lang for item in self.items).items()))
+
+    @property
+    def root(self) -> Path:
+        """The folder of the raw files."""
         folder = Path(self.folder) if self.folder else data_folder()
         return folder / "benchmarks" / self.benchmark
 
-    @property
-    def _items(self) -> list[Item]:
-        return _read(self._root, self.benchmark, self.split)
+
+@dataclass(frozen=True)
+class BoxesAsText:
+    """shape, boxes, labels -> "answer" and "references", the text of all boxes (pali/boxes.py).
+
+    Boxes are told in what the ViT sees of the picture; one that lies outside it is left out.
+    """
+
+    size: ImageSize
+    """As that of DecodePicture; a model's own takes its place."""
+    pixels: PixelConfig = field(default_factory=PixelConfig)
+
+    def __call__(self, example: Example) -> Example:
+        """Adds both."""
+        region = seen_region(tuple(example["shape"].tolist()), self.size, self.pixels)
+        whole = [
+            Box(*row.tolist(), label=label)
+            for row, label in zip(example["boxes"], example["labels"], strict=True)
+        ]
+        text = format_boxes(box for box in (box_in_region(box, region) for box in whole) if box)
+        return example | {"answer": text, "references": [text]}
 
 
-@functools.lru_cache(maxsize=8)
+def _boxes(item: Item) -> dict[str, Any]:
+    """The boxes of an item, of which those without an area are left out."""
+    height, width = item.facts["size"]
+    names = {number: name for name, number in item.facts.get("classes", {}).items()}
+    if names:
+        rows: Sequence[Any] = item.facts["annotations"]
+        labelled = [(row["bbox"], names[row["category_id"]]) for row in rows]
+    else:
+        words = [word for word in item.question.split() if not word.isdecimal()]
+        labelled = [(item.facts["bbox"], " ".join(words) or _NO_WORDS)]
+    boxes, labels = [], []
+    for (x, y, wide, high), label in labelled:
+        corners = np.array([y / height, x / width, (y + high) / height, (x + wide) / width])
+        ymin, xmin, ymax, xmax = np.clip(corners, 0, 1).tolist()
+        if ymin < ymax and xmin < xmax:
+            boxes.append((ymin, xmin, ymax, xmax))
+            labels.append(label)
+    return {
+        "shape": np.array([height, width], np.int64),
+        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+        "labels": labels,
+    }
+
+
+@functools.lru_cache(maxsize=32)
 def _read(root: Path, name: str, split: str) -> list[Item]:
     benchmark = registry.get(name)
     if not root.is_dir():
         raise FileNotFoundError(
-            f"{root} is not there: it must hold the raw files of {name} and their pictures, from "
-            f"{benchmark.documented}"
+            f"{root} is not there: it must hold the raw files of {name}"
+            f"{' and their pictures' if benchmark.pictures else ''}, from {benchmark.documented}"
         )
     return [item for item in benchmark.items(root, split) if item.references]
+
+
+@functools.lru_cache(maxsize=8)
+def _names(root: Path, name: str, split: str) -> dict[str, str]:
+    return registry.get(name).class_names(root, split)

@@ -75,6 +75,11 @@ class Split:
         image = pipeline.apply(self.functions, record)["image"]
         return resize(image, self.image_size, self.pixels)
 
+    @property
+    def pictured(self) -> bool:
+        """Whether there are pictures, and not text alone."""
+        return any(map(_makes_image, self.functions))
+
     def choice(self, example: Example) -> tuple[list[Example], int] | None:
         """The examples whose answers are the candidates, and the place of this one's own."""
         choices = self.choices.get(example.lang, [])
@@ -102,8 +107,8 @@ def read_splits(
       task_modules: your own task files.
 
     Raises:
-      ValueError: a task is unknown, has no split but "train", or no picture or text; or it draws
-        squares, and the model reads none.
+      ValueError: a task is unknown, has no split but "train", or no text; or it draws squares, and
+        the model reads none.
       ModuleNotFoundError: SeqIO is not installed.
     """
     from pali.data.seqio_bridge import answering_tasks, read_evaluation
@@ -136,8 +141,6 @@ def _read_split(
 ) -> Split:
     benchmark = BENCHMARKS.get(task.name, Benchmark())
     functions = tuple(f for f in task.functions if not isinstance(f, Tokenize))
-    if not any(map(_makes_image, functions)):
-        raise ValueError(f"task {task.name!r} has no pictures: nothing in it makes an image")
     text_functions = [function for function in functions if not _makes_image(function)]
     if not len(task.source):
         raise ValueError(f"split {name!r} of task {task.name!r} has no record to evaluate")

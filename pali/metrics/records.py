@@ -72,6 +72,10 @@ class Line(TypedDict):
     baseline: NotRequired[str]
     baseline_class_right: NotRequired[bool | None]
     """Whether the ViT's class is what the picture shows; None where that is no class of its."""
+    item: NotRequired[int | str]
+    """Of a public benchmark: its own id, as it writes it."""
+    chosen: NotRequired[str]
+    """Of a benchmark of classes: the number of the one whose name is the likeliest."""
     candidates: NotRequired[list[str]]
     right_candidate: NotRequired[int]
     log_likelihoods: NotRequired[list[float]]

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""The official side of `pali evaluate`: what a server takes, and the score that it computes.
+
+In:  the predictions of one split of a task that reads a benchmark (pali/data/benchmark_tasks.py).
+Out: a file below WORKDIR/submissions, and a record for metrics.json, on the official scale:
+
+    vqav2.validation.json            what the server takes, where the benchmark has one
+    chartqa.test.jsonl               {"id": …, "prediction": …}, where it has none
+    vqav2.validation.partial.jsonl   the same of a part of the items (--limit, unusable pictures)
+
+The file is written first, and what is scored is the file, read as `pali score` reads it: that
+command finds the same score in it. Items without a reference are not asked about, nor in the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pali.benchmarks import predictions
+from pali.benchmarks.benchmark import Item
+from pali.benchmarks.boxes import answer_in_pixels
+from pali.benchmarks.score import score_rows
+from pali.data.benchmark_items import BenchmarkItems
+from pali.data.evaluation import Example, Split
+from pali.image import seen_region
+from pali.metrics.records import Line
+
+FOLDER = "submissions"
+
+
+def benchmark_of(split: Split) -> BenchmarkItems | None:
+    """What a split reads, if that is a benchmark."""
+    source = split.records.task.source
+    return source if isinstance(source, BenchmarkItems) else None
+
+
+def item_of(split: Split, example: Example) -> Item | None:
+    """The benchmark's own item behind an example."""
+    source = benchmark_of(split)
+    return None if source is None else source.items[example.index]
+
+
+def class_names(split: Split) -> dict[str, str]:
+    """Number -> name of the classes to choose from; {} where a text is the answer."""
+    source = benchmark_of(split)
+    return source.names if source is not None and source.specification.names else {}
+
+
+def score(split: Split, lines: Iterable[Line], workdir: Path) -> dict[str, Any] | None:
+    """Writes the file of a split and scores it.
+
+    Returns:
+      benchmark, split, task, file, official (of all items), and what `pali score --json` prints:
+      metric, score, scores, groups, n, signature, signatures, notes. Where it cannot be scored, as
+      without the segmenters of Crossmodal-3600, "error" in their place: the predictions are kept,
+      and `pali score` scores the file later. None if the split is of no benchmark.
+    """
+    source = benchmark_of(split)
+    if source is None:
+        return None
+    benchmark = source.specification
+    made = {str(line.get("item")): line for line in lines}
+    items = [item for item in source.items if str(item.id) in made]
+    answers = {str(item.id): _answer(split, item, made[str(item.id)]) for item in items}
+    whole = len(items) == len(source.items)
+    path = _write(split, workdir / FOLDER, items, answers, whole)
+    record: dict[str, Any] = {
+        "benchmark": benchmark.name,
+        "split": source.split,
+        "task": split.task,
+        "file": path.relative_to(workdir).as_posix(),
+        "official": whole,
+    }
+    try:
+        rows = predictions.read_predictions(path, benchmark, items)
+        found = score_rows(
+            benchmark, source.split, source.items, rows, str(source.root), partial=not whole
+        )
+    except (ValueError, RuntimeError, ModuleNotFoundError) as error:
+        return record | {"error": str(error)}
+    return record | {
+        "metric": found.metric,
+        "score": found.score,
+        "scores": found.scores,
+        "groups": found.groups,
+        "n": found.signature.items,
+        "signature": str(found.signature),
+        "signatures": found.signatures,
+        "notes": found.notes,
+    }
+
+
+def lines_of(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The records for a terminal: score, signature, file."""
+    said = []
+    for record in records:
+        where = f"{record['benchmark']} {record['split']}"
+        if "error" in record:
+            said.append(f"{where}: not scored: {record['error']} ({record['file']})")
+            continue
+        part = "" if record["official"] else ", of a part of the items: no official score"
+        said.append(f"{where}: {record['metric']} {record['score']:.4f}{part} ({record['file']})")
+        said.append(f"  {record['signature']}")
+    return said
+
+
+def markdown(records: Sequence[dict[str, Any]]) -> str:
+    """The records for report.md; "" of none."""
+    if not records:
+        return ""
+    rows = ["", "## Official scores", "", "On the official scale of each benchmark.", ""]
+    rows += ["| benchmark | split | score | signature | file |", "|---|---|---|---|---|"]
+    for record in records:
+        score = f"{record['metric']} {record['score']:.4f}" if "score" in record else "not scored"
+        signature = record.get("signature", record.get("error", "")).replace("|", "\\|")
+        cells = (record["benchmark"], record["split"], score, f"`{signature}`", record["file"])
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def clear(workdir: Path) -> None:
+    """Removes what an earlier run has written."""
+    for path in (workdir / FOLDER).glob("*.json*"):
+        path.unlink()
+
+
+def _answer(split: Split, item: Item, line: Line) -> Any:
+    """What a prediction is in the words of the benchmark."""
+    if "chosen" in line:
+        return line["chosen"]
+    if "size" not in item.facts:
+        return line["prediction"]
+    shape = tuple(int(side) for side in item.facts["size"])
+    region = seen_region(shape, split.image_size, split.pixels)
+    return answer_in_pixels(item, line["prediction"], region)
+
+
+def _write(
+    split: Split, folder: Path, items: Sequence[Item], answers: dict[str, Any], whole: bool
+) -> Path:
+    source = benchmark_of(split)
+    assert source is not None
+    folder.mkdir(exist_ok=True)
+    stem = f"{split.task}.{split.name}"
+    for ending in ("json", "jsonl", "partial.jsonl"):
+        (folder / f"{stem}.{ending}").unlink(missing_ok=True)
+    if whole and source.specification.submission:
+        path = folder / f"{stem}.json"
+        predictions.write_submission(path, source.specification, items, answers)
+        return path
+    path = folder / f"{stem}.jsonl" if whole else folder / f"{stem}.partial.jsonl"
+    rows = ({"id": item.id, "prediction": answers[str(item.id)]} for item in items)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
+    return path
