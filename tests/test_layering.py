@@ -47,7 +47,7 @@ LAYERS = [
     ["data", "tasks"],
     ["objectives"],
     ["gradients", "memory"],
-    ["train", "training", "evaluate", "official", "predict", "report", "summary"],
+    ["train", "training", "evaluate", "official", "predict", "report", "summary", "comparison"],
     ["cli", "commands", "__init__", "__main__"],
 ]
 LAYER = {room: i for i, row in enumerate(LAYERS) for room in row}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from pali.commands import CommandError, import_seqio_bridge, missing_extra
@@ -14,12 +15,19 @@ SUMMARY = """Predictions and scores of a model on tasks.
 
 The workdir then holds predictions.jsonl, metrics.json and report.md. Of several tasks one table of
 their main metrics is shown, and report.md has the rest. After an interruption the same command goes
-on."""
+on.
+
+With --compare nothing is predicted: two finished workdirs are read, and what the second scores more
+than the first is shown, with 95 % intervals from paired bootstrap draws."""
 
 EXAMPLE = """examples:
   pali evaluate --tasks all --limit 10 --workdir runs/all
   pali evaluate --tasks demo_captions --limit 20
-  pali evaluate --model runs/mine/model --tasks demo_captions --workdir runs/mine/scores"""
+  pali evaluate --model runs/mine/model --tasks demo_captions --workdir runs/mine/scores
+  pali evaluate --compare runs/all runs/mine/scores"""
+
+
+WORKDIR = "runs/evaluate"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mesh", metavar="AXIS=N,…", help=MESH_HELP)
     parser.add_argument(
         "--tasks",
-        required=True,
         metavar="A,B",
         help="tasks or mixtures, `pali tasks` lists them; all: every task that answers in text and "
         "has a split beside train, those of --module included",
     )
-    parser.add_argument("--workdir", default="runs/evaluate", help="default: %(default)s")
+    parser.add_argument("--workdir", help=f"default: {WORKDIR}")
     parser.add_argument(
         "--limit", type=int, metavar="N", help="at most N examples of each split and language"
     )
@@ -43,10 +50,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--module", action="append", default=[], help="a task file of your own; may be repeated"
     )
+    parser.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="two finished workdirs: B less A, no model"
+    )
+    parser.add_argument("--json", action="store_true", help="of --compare: one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates and names the files."""
+    if arguments.compare:
+        return _compare(arguments)
+    if arguments.json:
+        raise CommandError("--json is of --compare; an evaluation writes metrics.json")
+    if arguments.tasks is None:
+        raise CommandError("--tasks is missing; `pali tasks` lists them")
+    workdir = arguments.workdir or WORKDIR
     tasks = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
     if not tasks:
         raise CommandError("--tasks names no task; `pali tasks` lists them")
@@ -58,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         evaluate.main(
             arguments.model,
             tasks,
-            arguments.workdir,
+            workdir,
             limit=arguments.limit,
             overwrite=arguments.overwrite,
             task_modules=arguments.module,
@@ -69,5 +87,23 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     for name in ("metrics.json", "report.md", "predictions.jsonl"):
-        print(Path(arguments.workdir) / name)
+        print(Path(workdir) / name)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from pali import comparison
+
+    for name in ("model", "tasks", "workdir", "limit", "overwrite", "module"):
+        if getattr(arguments, name) not in (None, False, []):
+            raise CommandError(f"--{name} is of an evaluation; --compare reads two finished ones")
+    first, second = map(Path, arguments.compare)
+    try:
+        found = comparison.compare(first, second)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    if arguments.json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(comparison.lines(found)))
     return 0

@@ -133,14 +133,17 @@ def score(
 def _text_records(
     lines: Sequence[Line], texts: dict[str, list[str]], metric: Metric
 ) -> list[Record]:
-    tables = {}
-    for system, predictions in texts.items():
-        statistics = [
-            metric.statistics(prediction, line["references"], line["lang"])
-            for line, prediction in zip(lines, predictions, strict=True)
-        ]
-        tables[system] = _table(lines, np.array(statistics, np.float64), metric.finish)
+    tables = {system: text_table(lines, said, metric) for system, said in texts.items()}
     return _records(lines, metric.name, metric.variant, tables)
+
+
+def text_table(lines: Sequence[Line], predictions: Sequence[str], metric: Metric) -> Table:
+    """What answers to some lines earn, which need not be those of the lines themselves."""
+    statistics = [
+        metric.statistics(prediction, line["references"], line["lang"])
+        for line, prediction in zip(lines, predictions, strict=True)
+    ]
+    return _table(lines, np.array(statistics, np.float64), metric.finish)
 
 
 def _majority(lines: Sequence[Line], english: bool) -> list[str]:
@@ -191,22 +194,41 @@ def _choice_records(lines: Sequence[Line]) -> list[Record]:
         scores["shuffled"] = [scores["model"][i] for i in others]
     records = []
     for variant in choice.VARIANTS:
-        tables = {}
-        for system, values in scores.items():
-            earned = np.zeros((len(asked), 2))
-            for rows in by_language.values():
-                matrix = np.array([values[i] for i in rows], np.float64)
-                if variant == "sum-minus-prior":
-                    matrix = choice.minus_prior(matrix)
-                truth = np.array([asked[i].get("right_candidate") for i in rows])
-                earned[rows, 0] = choice.credit(matrix, truth)
-                earned[rows, 1] = 1
-            tables[system] = _table(asked, earned, aggregate.mean_of)
+        tables = {system: choice_table(asked, rows, variant) for system, rows in scores.items()}
         chance = 100 * float(np.mean([1 / len(line.get("candidates", [])) for line in asked]))
         records += [
             record | {"chance": chance} for record in _records(asked, "choice", variant, tables)
         ]
     return records
+
+
+def choice_table(asked: Sequence[Line], scores: Sequence, variant: str) -> Table:
+    """What the scores of each line's candidates earn; at least two lines of every language."""
+    earned = np.zeros((len(asked), 2))
+    for rows in _by_language(asked).values():
+        matrix = np.array([scores[i] for i in rows], np.float64)
+        if variant == "sum-minus-prior":
+            matrix = choice.minus_prior(matrix)
+        truth = np.array([asked[i].get("right_candidate") for i in rows])
+        earned[rows, 0] = choice.credit(matrix, truth)
+        earned[rows, 1] = 1
+    return _table(asked, earned, aggregate.mean_of)
+
+
+def model_table(lines: Sequence[Line], metric: str, variant: str) -> Table | None:
+    """The table behind a record of the model.
+
+    None of a metric that is only known as a function. Lines are sorted by id, so that two models'
+    tables have the same groups in the same order, and their draws are paired.
+    """
+    lines = sorted(lines, key=lambda line: line["id"])
+    if metric == "choice":
+        asked = [line for line in lines if "log_likelihoods" in line]
+        return choice_table(asked, [line.get("log_likelihoods") for line in asked], variant)
+    for known in (*(one for group in _KNOWN.values() for one in group), RIGHT_SCRIPT):
+        if (known.name, known.variant) == (metric, variant):
+            return text_table(lines, [line["prediction"] for line in lines], known)
+    return None
 
 
 def _classifier_records(lines: Sequence[Line]) -> list[Record]:

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""`pali evaluate --compare`: workdirs written by hand, no model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pali import comparison
+from pali.cli import main
+from pali.metrics import records
+from pali.metrics.chrf import chrf
+from pali.metrics.exact_match import exact_match
+
+
+def length(targets, predictions):
+    """A metric of somebody, known as a function alone."""
+    return {"length": float(np.mean([len(text) for text in predictions]))}
+
+
+def lines(right, count=60):
+    """Named by 20 concepts in 3 languages; the first `right` concepts are named correctly."""
+    return [
+        {
+            **{"id": f"t/{i:03}", "task": "t", "split": "test", "version": "1"},
+            **{"lang": ("en", "de", "sw")[i % 3], "group": f"g{i // 3}", "image_key": f"g{i // 3}"},
+            **{"prompt": "?", "references": [f"a thing {i // 3}"], "log_prob": -1.0},
+            **{"prediction": f"a thing {i // 3}" if i // 3 < right else "none", "num_tokens": 3},
+            **{"candidates": ["x", "y"], "right_candidate": i // 3 % 2},
+            "log_likelihoods": [-1.0 - i // 3 % 2, -2.0] if i // 3 < right else [-3.0, -3.0],
+        }
+        for i in range(count)
+    ]
+
+
+def write(folder, own, change=None):
+    folder.mkdir(exist_ok=True)
+    text = "".join(json.dumps(line) + "\n" for line in reversed(own))
+    (folder / "predictions.jsonl").write_text(text)
+    scores = records.score(own, [exact_match, chrf, length])
+    for record in scores:
+        record |= (change or {}).get(record["metric"], {})
+    (folder / "metrics.json").write_text(json.dumps({"scores": scores}))
+    return folder
+
+
+@pytest.fixture
+def workdirs(tmp_path):
+    return write(tmp_path / "a", lines(5)), write(tmp_path / "b", lines(15))
+
+
+def test_differences_have_paired_intervals(workdirs):
+    found = comparison.compare(*workdirs)
+    rows = {(row["metric"], row["variant"]): row for row in found["rows"]}
+    row = rows["exact_match", "nfkc-space"]
+    assert (row["a"], row["b"], row["difference"], row["n"]) == (25, 75, 50, 60)
+    assert row["per_language"] == {"en": 50, "de": 50, "sw": 50}
+    # Independently: a concept is named in all languages or none, so draw 20 differences of 0 or 1.
+    gain = np.array([5 <= k < 15 for k in range(20)])
+    drawn = np.random.default_rng(1).integers(0, 20, (20_000, 20))
+    low, high = np.quantile(100 * gain[drawn].mean(1), [0.025, 0.975])
+    assert row["interval"] == pytest.approx((low, high), abs=5)
+    assert rows["right_script", "most-letters"]["interval"] == (0, 0)
+    assert {v for m, v in rows if m == "choice"} == {"sum", "sum-minus-prior"}
+    plain = next(row for row in found["rows"] if row["metric"] == "length")
+    assert plain["interval"] is None
+    assert plain["difference"] == plain["b"] - plain["a"]
+    assert found["incomparable"] == []
+    assert found["only"] == {"a": [], "b": []}
+
+
+def test_a_workdir_differs_from_itself_in_nothing_and_the_order_turns_the_sign(workdirs):
+    a, b = workdirs
+    for row in comparison.compare(a, a)["rows"]:
+        assert row["difference"] == 0
+        assert row["interval"] in (None, (0, 0))
+    there, back = comparison.compare(a, b)["rows"], comparison.compare(b, a)["rows"]
+    for one, other in zip(there, back, strict=True):
+        assert one["difference"] == -other["difference"]
+        if one["interval"]:
+            low, high = other["interval"]
+            assert one["interval"] == pytest.approx((-high, -low))
+
+
+def test_scores_of_other_measurements_are_marked_and_never_subtracted(workdirs):
+    a, b = workdirs
+    signature = "chrf|bench:t|split:test|var:lower|tok:none|n:60|spec:1.1"
+    write(b, lines(15), {"chrf": {"variant": "lower", "signature": signature}})
+    found = comparison.compare(a, b)
+    assert "chrf" not in {row["metric"] for row in found["rows"]}
+    [pair] = found["incomparable"]
+    assert list(pair["differ"]) == ["variant"]
+    text = "\n".join(comparison.lines(found))
+    assert "not comparable: variant is chrF2" in text
+    assert signature in text
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (lines(15, 57), "3 predictions are only in A and 0 only in B, such as t/057"),
+        ([{**lines(15)[0], "references": ["b"]}, *lines(15)[1:]], "references .*other data"),
+        ([*lines(15), lines(15)[3]], "1 ids more than once, such as t/003"),
+    ],
+)
+def test_other_examples_are_refused(workdirs, own, message):
+    with pytest.raises(ValueError, match=message):
+        comparison.compare(workdirs[0], write(workdirs[1], own))
+
+
+def test_damaged_files_are_refused(workdirs):
+    a, b = workdirs
+    text = (b / "predictions.jsonl").read_text()
+    (b / "predictions.jsonl").write_text(text[:-20])
+    with pytest.raises(ValueError, match="line 60 of .* is damaged, or was cut short"):
+        comparison.compare(a, b)
+    (b / "predictions.jsonl").write_text(text.replace("none", "no"))
+    with pytest.raises(ValueError, match="in metrics.json, and predictions.jsonl gives"):
+        comparison.compare(a, b)
+    (b / "metrics.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"metrics.json is damaged"):
+        comparison.compare(a, b)
+    (b / "metrics.json").unlink()
+    with pytest.raises(ValueError, match="no finished evaluation"):
+        comparison.compare(a, b)
+
+
+def test_the_command(workdirs, capsys):
+    a, b = map(str, workdirs)
+    assert main(["evaluate", "--compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert "t test, n 60\n  exact match          A   25.0  B   75.0  B - A  +50.0 (" in out
+    assert main(["evaluate", "--compare", a, b, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["difference"] == 50
+    for words, said in (
+        (["--compare", a, b, "--limit", "3"], "--limit is of an evaluation"),
+        (["--json", "--tasks", "t"], "--json is of --compare"),
+        ([], "--tasks is missing"),
+    ):
+        assert main(["evaluate", *words]) == 2
+        assert said in capsys.readouterr().err
