@@ -15,13 +15,14 @@ these are: docs/benchmarks.md.
 
 import seqio
 
-from pali.data.benchmark_tasks import benchmark_task
+from pali.data.benchmark_tasks import benchmark_parts
+from pali.data.seqio_bridge import task_parts
 from pali.metrics.exact_match import exact_match
 
 for name in ("xgqa", "maxm", "tallyqa", "chartqa", "ai2d"):
-    seqio.TaskRegistry.add(name, **benchmark_task(name), metric_fns=[exact_match])
+    seqio.TaskRegistry.add(name, **task_parts(*benchmark_parts(name)), metric_fns=[exact_match])
 seqio.TaskRegistry.add(
     "gqa",
-    **benchmark_task("gqa", {"train": "train", "testdev": "testdev"}),
+    **task_parts(*benchmark_parts("gqa", {"train": "train", "testdev": "testdev"})),
     metric_fns=[exact_match],
 )

@@ -16,9 +16,12 @@ these are: docs/benchmarks.md.
 
 import seqio
 
-from pali.data.benchmark_tasks import benchmark_task
+from pali.data.benchmark_tasks import benchmark_parts
+from pali.data.seqio_bridge import task_parts
 from pali.metrics.detection import detection
 
 for name in ("refcoco", "refcoco_plus", "refcocog"):
-    seqio.TaskRegistry.add(name, **benchmark_task(name), metric_fns=[detection])
-seqio.TaskRegistry.add("coco_instances", **benchmark_task("coco_detection"), metric_fns=[detection])
+    seqio.TaskRegistry.add(name, **task_parts(*benchmark_parts(name)), metric_fns=[detection])
+seqio.TaskRegistry.add(
+    "coco_instances", **task_parts(*benchmark_parts("coco_detection")), metric_fns=[detection]
+)

@@ -13,11 +13,12 @@ these are: docs/benchmarks.md.
 
 import seqio
 
-from pali.data.benchmark_tasks import benchmark_task
+from pali.data.benchmark_tasks import benchmark_parts
+from pali.data.seqio_bridge import task_parts
 from pali.metrics.chrf import chrf
 
 ENGLISH = ("coco_captions", "nocaps", "textcaps", "vizwiz_captions")
 MULTILINGUAL = ("xm3600", "coco_35l")
 
 for name in (*ENGLISH, *MULTILINGUAL):
-    seqio.TaskRegistry.add(name, **benchmark_task(name), metric_fns=[chrf])
+    seqio.TaskRegistry.add(name, **task_parts(*benchmark_parts(name)), metric_fns=[chrf])

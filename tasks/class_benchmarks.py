@@ -14,10 +14,11 @@ these are: docs/benchmarks.md.
 
 import seqio
 
-from pali.data.benchmark_tasks import benchmark_task
+from pali.data.benchmark_tasks import benchmark_parts
+from pali.data.seqio_bridge import task_parts
 from pali.metrics.exact_match import exact_match
 
 RELATIVES = ("imagenet_v2", "imagenet_a", "imagenet_r", "imagenet_sketch", "objectnet")
 
 for name in ("imagenet", *RELATIVES):
-    seqio.TaskRegistry.add(name, **benchmark_task(name), metric_fns=[exact_match])
+    seqio.TaskRegistry.add(name, **task_parts(*benchmark_parts(name)), metric_fns=[exact_match])

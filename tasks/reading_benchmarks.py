@@ -14,15 +14,18 @@ these are: docs/benchmarks.md.
 
 import seqio
 
-from pali.data.benchmark_tasks import benchmark_task
+from pali.data.benchmark_tasks import benchmark_parts
+from pali.data.seqio_bridge import task_parts
 from pali.metrics.error_rates import cer
 from pali.metrics.exact_match import exact_match
 
 for name in ("docvqa", "infovqa", "ocrbench"):
-    seqio.TaskRegistry.add(name, **benchmark_task(name), metric_fns=[exact_match])
+    seqio.TaskRegistry.add(name, **task_parts(*benchmark_parts(name)), metric_fns=[exact_match])
 seqio.TaskRegistry.add(
-    "stvqa", **benchmark_task("stvqa", {"labelled": "train"}), metric_fns=[exact_match]
+    "stvqa",
+    **task_parts(*benchmark_parts("stvqa", {"labelled": "train"})),
+    metric_fns=[exact_match],
 )
 seqio.TaskRegistry.add(
-    "mlt2019", **benchmark_task("mlt2019", {"labelled": "train"}), metric_fns=[cer]
+    "mlt2019", **task_parts(*benchmark_parts("mlt2019", {"labelled": "train"})), metric_fns=[cer]
 )

@@ -13,7 +13,8 @@ these are: docs/benchmarks.md.
 
 import seqio
 
-from pali.data.benchmark_tasks import benchmark_task
+from pali.data.benchmark_tasks import benchmark_parts
+from pali.data.seqio_bridge import task_parts
 from pali.metrics.vqa_accuracy import vizwiz_per_cent, vqa_per_cent
 
 METRICS = {
@@ -22,4 +23,4 @@ METRICS = {
 }
 
 for name, metric in METRICS.items():
-    seqio.TaskRegistry.add(name, **benchmark_task(name), metric_fns=[metric])
+    seqio.TaskRegistry.add(name, **task_parts(*benchmark_parts(name)), metric_fns=[metric])

@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     from pali import comparison
 
-    for name in ("model", "tasks", "workdir", "limit", "overwrite", "module"):
+    for name in ("model", "mesh", "tasks", "workdir", "limit", "overwrite", "module"):
         if getattr(arguments, name) not in (None, False, []):
             raise CommandError(f"--{name} is of an evaluation; --compare reads two finished ones")
     first, second = map(Path, arguments.compare)

@@ -10,14 +10,13 @@ evaluate` computes from the specification (pali/official.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 from pali.benchmarks import registry
 from pali.benchmarks.benchmark import Benchmark
 from pali.data.benchmark_items import BenchmarkItems, BoxesAsText
 from pali.data.pipeline import Function
 from pali.data.preprocessors import DecodePicture, TextToText, Tokenize
-from pali.data.seqio_bridge import RecordSource, pali_features, per_example
 from pali.tasks import DEMO_TOKENIZER
 
 SIZE = 224
@@ -26,8 +25,17 @@ SPELLED = {"val": "validation", "dev": "validation"}
 """Splits that tasks call otherwise than benchmarks do."""
 
 
-def benchmark_task(name: str, splits: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What `seqio.TaskRegistry.add` needs besides a name and metrics.
+class Parts(NamedTuple):
+    """What a task needs besides a name and metrics, as `seqio_bridge.task_parts` takes it."""
+
+    sources: dict[str, BenchmarkItems]
+    """By split of the task."""
+    functions: tuple[Function, ...]
+    tokenizer: str
+
+
+def benchmark_parts(name: str, splits: Mapping[str, str] | None = None) -> Parts:
+    """The task of a benchmark.
 
     Args:
       name: of the benchmark.
@@ -41,12 +49,8 @@ def benchmark_task(name: str, splits: Mapping[str, str] | None = None) -> dict[s
         functions.append(DecodePicture(SIZE))
     functions += [TextToText(benchmark.prompt.name, answer="answer"), Tokenize(DEMO_TOKENIZER)]
     chosen = splits or usual_splits(benchmark)
-    return {
-        "source": RecordSource({ours: BenchmarkItems(name, its) for ours, its in chosen.items()}),
-        "preprocessors": [per_example(*functions)],
-        "output_features": pali_features(DEMO_TOKENIZER),
-        "shuffle_buffer_size": None,  # The source is shuffled as a whole.
-    }
+    sources = {ours: BenchmarkItems(name, its) for ours, its in chosen.items()}
+    return Parts(sources, tuple(functions), DEMO_TOKENIZER)
 
 
 def usual_splits(benchmark: Benchmark) -> dict[str, str]:

@@ -23,7 +23,7 @@ import atexit
 import contextlib
 import difflib
 import gc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +163,24 @@ def pali_features(tokenizer: str) -> dict[str, Any]:
             dtype=tf.int64,
             required=False,
         ),
+    }
+
+
+def task_parts(
+    sources: Mapping[str, Any], functions: Sequence[Function], tokenizer: str
+) -> dict[str, Any]:
+    """What `seqio.TaskRegistry.add` needs besides a name and metrics, of a task of one source.
+
+    Args:
+      sources: split -> records.
+      functions: per example.
+      tokenizer: see `pali_features`.
+    """
+    return {
+        "source": RecordSource(sources),
+        "preprocessors": [per_example(*functions)],
+        "output_features": pali_features(tokenizer),
+        "shuffle_buffer_size": None,  # The source is shuffled as a whole.
     }
 
 
