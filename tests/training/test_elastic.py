@@ -25,11 +25,14 @@ from pathlib import Path
 from pali.config import Config, from_json
 from pali.data.benchmarks import Benchmark
 from pali.data.evaluation import Example, Split
+from pali.data.pipeline import Task
 from pali.metrics.exact_match import exact_match
 from pali.training import evaluating
 
 
 class Pictures:
+    task = Task("named", ())
+
     def record(self, index):
         return {"image": np.full((24, 24, 3), 60 * index, np.uint8)}
 
