@@ -40,6 +40,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from own_memory import own_memory
+
 PICTURES, BATCH, WARM, TIMED = 512, 32, 8, 48
 SIZES, FORMATS, ENGINES = (224, 588), ("JPEG", "PNG"), ("pali", "seqio")
 LENGTHS = {"inputs": 32, "targets": 32}
@@ -227,7 +229,7 @@ def memory() -> None:
     for batch in range(20_001):
         next(iterator)
         if batch % 2_000 == 0:
-            print(f"{batch:<9,} {own_memory('RssAnon') / 1e6:.0f}", flush=True)
+            print(f"{batch:<9,} {own_memory() / 1e6:.0f}", flush=True)
     iterator.close()
 
 
@@ -252,14 +254,6 @@ def sixteen_tasks() -> Any:
     examples = pipeline.mixture_dataset(mixture, 0)
     convert = EncoderDecoderFeatures(LENGTHS["inputs"], LENGTHS["targets"], (72, 72), None)
     return pipeline.batch_dataset(examples, convert, 16)
-
-
-def own_memory(field: str) -> int:
-    """Bytes of this process: "RssAnon" now, "VmHWM" the most so far (mapped files counted)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"this system does not tell {field}")
 
 
 if __name__ == "__main__":

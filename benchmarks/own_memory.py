@@ -8,12 +8,12 @@ import threading
 from pathlib import Path
 
 
-def own_memory() -> int:
-    """Bytes of this process that no file backs."""
+def own_memory(field: str = "RssAnon") -> int:
+    """Bytes of this process: those that no file backs now, or "VmHWM", the most of all so far."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise OSError("there is no RssAnon in /proc/self/status: this needs Linux")
+    raise OSError(f"there is no {field} in /proc/self/status: this needs Linux")
 
 
 class Peak:

@@ -33,7 +33,7 @@ import numpy as np
 
 from pali import optim
 from pali.checkpoints import merge
-from pali.config import LoRAConfig
+from pali.config import Config, LoRAConfig
 from pali.models.layers import ADAPTER
 from pali.types import Params
 
@@ -44,6 +44,11 @@ ADAPTABLE = re.compile(r"mt5/.*/(query|key|value|out|wi_0|wi_1|wo)/kernel")
 def frozen(config: LoRAConfig) -> tuple[str, ...]:
     """Patterns of what is frozen for the sake of adapters: the language half."""
     return (r"mt5/.*",) if config.rank else ()
+
+
+def partition(config: Config, params: Params) -> tuple[Params, Params]:
+    """(trained, frozen), as a config has them: `optim.partition` by `optim.freeze` and adapters."""
+    return optim.partition(params, (*config.optim.freeze, *frozen(config.lora)))
 
 
 def added(config: LoRAConfig, params: Params, seed: int) -> Params:

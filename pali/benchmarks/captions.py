@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Split, Submission, paligemma
-from pali.benchmarks.rows import Row, document
+from pali.benchmarks.rows import Row, document, same_split
 from pali.benchmarks.texts import Measure, TextScorer
 from pali.prompts import PROMPTS
 
@@ -111,15 +111,6 @@ def _some(captions: tuple[str, ...], row: Row) -> tuple[str, ...]:
     if not captions:
         raise ValueError(f"{row.where} has no caption: is this the file of another split?")
     return captions
-
-
-def same_split(whole: Row, key: str, names: tuple[str, ...]) -> None:
-    """Raises ValueError if a file says that it is of another split; it may say nothing."""
-    if key in whole and whole.text(key) not in names:
-        raise ValueError(
-            f'{whole.where} has "{key}": {whole.text(key)!r}: it is of another split than '
-            f"{' or '.join(names)}"
-        )
 
 
 COCO_CAPTIONS = Benchmark(

@@ -12,8 +12,7 @@ from __future__ import annotations
 import functools
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Split, Submission, paligemma
-from pali.benchmarks.captions import same_split
-from pali.benchmarks.rows import Row, document
+from pali.benchmarks.rows import Row, document, same_split
 from pali.benchmarks.texts import Measure, TextScorer
 from pali.metrics.anls import in_any_order
 from pali.prompts import PROMPTS

@@ -16,11 +16,10 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split, Submission
 from pali.benchmarks.rows import document, read_text
-from pali.benchmarks.texts import Mean, Measure, TextScorer, a_text, columns
+from pali.benchmarks.texts import Mean, Measure, Texts, TextScorer, columns
 from pali.metrics import squad
 from pali.prompts import PROMPTS
 
@@ -33,16 +32,12 @@ _COLUMNS = ("language", "gold_label", "sentence1", "sentence2", "pairID")
 
 
 @dataclass(frozen=True)
-class SquadScorer:
+class SquadScorer(Texts):
     """F1 and exact match of SQuAD."""
 
     metric: str = "f1"
     variants: tuple[str, ...] = ("squad-1.1",)
     tokenized: bool = False
-
-    def answer(self, value: Any) -> str:
-        """A text."""
-        return a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split
 from pali.benchmarks.rows import document
-from pali.benchmarks.texts import Mean, Measure, a_text, measured
+from pali.benchmarks.texts import Mean, Measure, Texts, measured
 from pali.languages import MAXM as LANGUAGES
 from pali.languages import resolve
 from pali.metrics.answer_match import RULES
@@ -30,16 +29,12 @@ _PATTERN = "maxm*.json"
 
 
 @dataclass(frozen=True)
-class MaxmScorer:
+class MaxmScorer(Texts):
     """Exact match by the rule of each language, and of the very string."""
 
     metric: str = "exact_match"
     variants: tuple[str, ...] = ("maxm",)
     tokenized: bool = False
-
-    def answer(self, value: Any) -> str:
-        """A text."""
-        return a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None

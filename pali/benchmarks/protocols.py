@@ -22,10 +22,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pali.benchmarks.benchmark import Item, Scored
-from pali.benchmarks.texts import Mean, Measure, a_text, measured
+from pali.benchmarks.texts import Mean, Measure, Texts, measured
 from pali.metrics import ptb, scoring, segmenters
 from pali.metrics.cider import VARIANT
 
@@ -37,7 +36,7 @@ _PUNCTUATION = ptb.DROPPED | set("。、，．！？：；・…「」『』（�
 
 
 @dataclass(frozen=True)
-class ByLanguage:
+class ByLanguage(Texts):
     """CIDEr of each language by PTB, and its means: COCO-35L, whose texts are tokenised already."""
 
     means: tuple[Mean, ...]
@@ -50,10 +49,6 @@ class ByLanguage:
     def variants(self) -> tuple[str, ...]:
         """The protocols."""
         return self.protocols or ("cider-d",)
-
-    def answer(self, value: Any) -> str:
-        """A text."""
-        return a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None

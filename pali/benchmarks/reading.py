@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split
 from pali.benchmarks.documents import QUESTION
 from pali.benchmarks.rows import listed, read_text
-from pali.benchmarks.texts import Measure, TextScorer, a_text, columns
+from pali.benchmarks.texts import Measure, Texts, TextScorer, columns
 from pali.metrics import ocrbench
 from pali.prompts import PROMPTS
 
@@ -33,16 +32,12 @@ _LANGUAGES = {
 
 
 @dataclass(frozen=True)
-class ContainedScorer:
+class ContainedScorer(Texts):
     """How many answers are contained in what was said."""
 
     metric: str = "ocrbench"
     variants: tuple[str, ...] = ("contains",)
     tokenized: bool = False
-
-    def answer(self, value: Any) -> str:
-        """A text."""
-        return a_text(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None

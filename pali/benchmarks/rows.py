@@ -146,3 +146,12 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8") from None
+
+
+def same_split(whole: Row, key: str, names: tuple[str, ...]) -> None:
+    """Raises ValueError if a file says that it is of another split; it may say nothing."""
+    if key in whole and whole.text(key) not in names:
+        raise ValueError(
+            f'{whole.where} has "{key}": {whole.text(key)!r}: it is of another split than '
+            f"{' or '.join(names)}"
+        )

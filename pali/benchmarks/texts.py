@@ -38,8 +38,18 @@ class Mean:
     """Groups that do not count."""
 
 
+class Texts:
+    """A scorer whose answers are texts."""
+
+    def answer(self, value: Any) -> str:
+        """A text; ValueError if it is none."""
+        if not isinstance(value, str):
+            raise ValueError('it must be a string, "" for an empty answer')
+        return value
+
+
 @dataclass(frozen=True)
-class TextScorer:
+class TextScorer(Texts):
     """Texts by one metric or more."""
 
     measures: tuple[Measure, ...]
@@ -67,7 +77,7 @@ class TextScorer:
 
     def answer(self, value: Any) -> str:
         """A text."""
-        return str(value) if self.numbers and type(value) is int else a_text(value)
+        return str(value) if self.numbers and type(value) is int else super().answer(value)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None
@@ -83,13 +93,6 @@ class TextScorer:
             notes += more
         measures = (Measure(first.name, first.metric, variant), *self.measures[1:])
         return measured(items, references, said, measures, self.means, label, notes)
-
-
-def a_text(value: Any) -> str:
-    """An answer that must be a text; ValueError if it is none."""
-    if not isinstance(value, str):
-        raise ValueError('it must be a string, "" for an empty answer')
-    return value
 
 
 def measured(

@@ -13,8 +13,7 @@ answers is read where it is there, for a model must be asked something.
 from __future__ import annotations
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Split, Submission, paligemma
-from pali.benchmarks.captions import same_split
-from pali.benchmarks.rows import Row, document, listed
+from pali.benchmarks.rows import Row, document, listed, same_split
 from pali.benchmarks.texts import Measure, TextScorer
 
 OFFICIAL = Measure("vqa_accuracy", "vqa_accuracy", "official")

@@ -24,7 +24,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, UInt8
 
-from pali import optim, prompts
+from pali import lora, prompts
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
 from pali.config import Config, DataConfig, ViTConfig
@@ -311,7 +311,7 @@ def with_cached_tokens(
       ValueError: a part of the ViT is trained, or it has dropout.
     """
     data, vit = config.data, config.model.vit
-    _, frozen = optim.partition(params, config.optim.freeze)
+    _, frozen = lora.partition(config, params)
     if merge.flatten(frozen.get("vit", {})).keys() != merge.flatten(params["vit"]).keys():
         raise ValueError(
             "data.visual_token_cache keeps what the ViT makes of a picture, which only a frozen "

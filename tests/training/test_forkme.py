@@ -195,9 +195,8 @@ def test_every_config_has_parameters_that_the_mesh_divides_and_patterns_that_mat
         mesh = config.mesh if config.mesh.data > 0 else dataclasses.replace(config.mesh, data=2)
         sharding.check(mesh, shapes)
         sharding.check_batch(mesh, config.data.batch_size)
-        freeze = (*config.optim.freeze, *lora.frozen(config.lora))
-        trained, _ = optim.partition(shapes, freeze)
-        assert ("vit" in trained) == ("vit/.*" not in freeze)
+        trained, _ = lora.partition(config, shapes)
+        assert ("vit" in trained) == ("vit/.*" not in config.optim.freeze)
         slots = jax.eval_shape(optim.optimizer(config.optim, config.steps).init, trained)
         names = {jax.tree_util.keystr(key) for key, _ in jax.tree.leaves_with_path(slots)}
         assert not any("'vit'" in name for name in names) or "vit" in trained
