@@ -16,9 +16,11 @@ The engines:
 All start from the same weights, written by transformers and read by pali, and see the same batch:
 random visual tokens (or pictures), prompts and targets without padding, no dropout. The first loss
 of each is compared before any time is: in float32 they agree to 1e-4, in bfloat16 to 1 %. Each
-engine is a process with all cores; they take turns, one step each, so that whatever else the
+engine is a process with all cores; they take turns, some steps each, so that whatever else the
 machine does meets them alike. Counted is the median step: wall time, and processor time of all
-threads. "peak" is the highest own memory during one more step; on a GPU that of its allocator.
+threads. The first step of a turn is not: a virtual machine gives the memory that a process freed
+back to its host while the others run, and fetching it again is nothing that training meets. "peak"
+is the highest own memory during one of those; on a GPU that of its allocator.
 
 "of matmul" is the share of the machine's own rate of matrix products (2048 x 2048, by the engine's
 library in the engine's precision, in the same process) that the operations of the step make up:
@@ -50,6 +52,8 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2, "compiled": 1e-2}
 RATE = 1e-3
 WATCHED = 1
 """The step whose memory is measured; it is not timed."""
+TURN = 3
+"""Steps of one engine before the next has its turn; the first is not timed."""
 
 
 def main() -> None:
@@ -63,7 +67,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=32, help="tokens of a prompt")
     parser.add_argument("--targets", type=int, default=32, help="tokens of an answer")
     parser.add_argument("--pixels", action="store_true", help="run the frozen ViT in each step")
-    parser.add_argument("--steps", type=int, default=7, help="timed, after two that are not")
+    parser.add_argument("--turns", type=int, default=4, help="whose steps are timed, after one")
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--vocabulary", type=int, default=None, help="smaller, to try this script")
     parser.add_argument("--run", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
@@ -90,10 +94,11 @@ def compare(arguments: argparse.Namespace, folder: str) -> None:
     steps: dict[str, list[dict]] = {name: [] for name in workers}
     try:
         ready = {name: json.loads(ask(worker)) for name, worker in workers.items()}
-        for turn in range(2 + arguments.steps):
+        for turn in range(1 + arguments.turns):
             for name, worker in workers.items():
-                steps[name].append(json.loads(ask(worker)))
-                print(f"step {turn}: {name} {steps[name][-1]['wall']:.1f} s", file=sys.stderr)
+                steps[name] += (json.loads(ask(worker)) for _ in range(TURN))
+                walls = " ".join(f"{step['wall']:.1f}" for step in steps[name][-TURN:])
+                print(f"turn {turn}: {name} {walls} s", file=sys.stderr)
     finally:
         for worker in workers.values():
             worker.kill()
@@ -104,11 +109,11 @@ def compare(arguments: argparse.Namespace, folder: str) -> None:
         "engine           step s  processor s  examples/s  of matmul  peak GB  compile s  "
         "time / peer  peak / peer"
     )
-    medians = {
-        name: {key: statistics.median(step[key] for step in found[2:]) for key in ("wall", "cpu")}
-        | {"peak": found[WATCHED]["peak"]}
-        for name, found in steps.items()
-    }
+    medians = {}
+    for name, found in steps.items():
+        timed = [step for turn, step in enumerate(found[TURN:]) if turn % TURN]
+        medians[name] = {key: statistics.median(step[key] for step in timed) for key in timed[0]}
+        medians[name]["peak"] = found[WATCHED]["peak"]
     for name, found in medians.items():
         share = ready[name]["operations"] / found["wall"] / ready[name]["rate"]
         peer = medians.get(PEER.get(name, ""))
@@ -270,8 +275,7 @@ def pali_step(arguments: argparse.Namespace, folder: Path, engine: str) -> tuple
     params["projection"]["bias"] = jnp.zeros(config.model.mt5.width)
     trained, frozen = optim.partition(params, config.optim.freeze)
     update = optim.optimizer(config.optim, config.steps)
-    run = functools.partial(train.train_step, objectives.of(config), update, config)
-    run = jax.jit(run, donate_argnums=0)
+    run = train.jitted(functools.partial(train.train_step, objectives.of(config), update, config))
     state, parts = train.first_state(update, trained), features(batch_of(arguments))
     del params, trained, tensors
 

@@ -171,7 +171,7 @@ def program(
     objective = objectives.of(config)
     trained, frozen = optim.partition(params, config.optim.freeze)
     update = optim.optimizer(config.optim, config.steps)
-    run = jax.jit(functools.partial(train.train_step, objective, update, config), donate_argnums=0)
+    run = train.jitted(functools.partial(train.train_step, objective, update, config))
     loss = jax.jit(lambda trained, batch: objective(optim.join(trained, frozen), [batch], None))
 
     def step(state: Any, batch: Any) -> Any:

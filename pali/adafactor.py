@@ -49,9 +49,6 @@ FACTORED_FROM = 128
 EPSILON_1, EPSILON_2 = 1e-30, 1e-3
 """Added to squared gradients; least root mean square that a parameter counts with."""
 
-BLOCK = 2**23
-"""Numbers of an array that are updated at once."""
-
 State = dict[str, Any]
 """{"step": updates done, "slots": for each parameter path {"v_row", "v_col"} or {"v"}}."""
 
@@ -222,9 +219,18 @@ def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(side for axis, side in enumerate(shape) if axis not in axes)
 
 
+def block() -> int:
+    """Numbers of an array that are updated at once.
+
+    On a CPU as many as its caches hold: the head's rows of 250,112 then go one by one, four times
+    as fast as thirty together. Elsewhere enough to be worth the start of a kernel.
+    """
+    return 2**18 if jax.default_backend() == "cpu" else 2**23
+
+
 def _blocks(shape: tuple[int, ...]) -> int:
     """Fewest equal parts of the first axis that are no larger than a block, or all its rows."""
-    wanted = -(-math.prod(shape) // BLOCK)
+    wanted = -(-math.prod(shape) // block())
     if wanted <= 1:
         return 1
     return next(n for n in range(min(wanted, shape[0]), shape[0] + 1) if shape[0] % n == 0)

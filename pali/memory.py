@@ -46,14 +46,14 @@ FORWARD = 2.5
 """Room for a layer at work, in arrays as large as the largest it makes: logits of attention, their
 softmax, and what else there is at that moment."""
 
-BACKWARD, RECOMPUTED = 0.5, 1.1
+BACKWARD, RECOMPUTED = 0.5, 0.9
 """The same for the backward pass, beside what is kept: as shares of what is kept of one layer, and
 of what its policy of rematerialisation does not keep and computes again."""
 
-UPDATE = {"adafactor": 1.0, "adamw": 0.25, "muon": 2.0}
+UPDATE = {"adafactor": 0.25, "adamw": 0.05, "muon": 0.15}
 """Room for an update, in copies of the gradients beside the gradients."""
 
-CLIPPED = {"adafactor": 1.0, "adamw": 0.75, "muon": 0.0}
+CLIPPED = {"adafactor": 0.2, "adamw": 0.2, "muon": 0.1}
 """And for clipping them first."""
 
 ADDED = 0.5
@@ -148,8 +148,7 @@ def training(config: Config, mesh: MeshConfig) -> Plan:
     data, model, shapes = config.data, config.model, parameters(config)
     held = _rows(shapes, mesh, Work(data.batch_size, data.inputs_length, data.targets_length))
     rows = -(-held // config.accumulate)
-    freeze = (*config.optim.freeze, *lora.frozen(config.lora))
-    trained, frozen = map(merge.flatten, optim.partition(shapes, freeze))
+    trained, frozen = map(merge.flatten, lora.partition(config, shapes))
     gradients = _parameter_bytes(trained, mesh, 4)
     # An adapter waits for what its kernel would wait for, and for little else.
     stages = _stages(config, mesh, frozenset(map(lora.kernel_of, trained)))
@@ -172,7 +171,11 @@ def training(config: Config, mesh: MeshConfig) -> Plan:
         before += int(rows * stage.kept.bytes)
     if config.objective == "generate":
         head = "mt5/decoder/logits_dense/kernel" in trained
-        moments["logits"] = added + _logits(config, mesh, rows, head)
+        # Then of all gradients of this micro-batch there is the head's alone, added up from part to
+        # part.
+        logits, own = _logits(config, mesh, rows)
+        there = gradients if config.accumulate == 1 else 0
+        moments["logits"] = logits + (own if head else 0) - there
     if compared := (config.contrast_weight > 0) + (config.patch_weight > 0):
         numbers = rows * model.vit.num_visual_tokens * objectives.WORDS
         moments["patches against words"] = int(4 * (1 + compared) * numbers)
@@ -246,14 +249,12 @@ def _stages(config: Config, mesh: MeshConfig, trained: frozenset[str]) -> list[_
     return found
 
 
-def _logits(config: Config, mesh: MeshConfig, rows: int, trained: bool) -> int:
-    """Those of one part of the target positions, and their gradients."""
+def _logits(config: Config, mesh: MeshConfig, rows: int) -> tuple[int, int]:
+    """Those of one part of the target positions and their gradients; and the head's gradient."""
     length, mt5 = config.data.targets_length, config.model.mt5
     parts = vocabulary_loss.parts(rows * mesh.shares, length, config.loss_chunks)
     logits = 2 * rows * -(-length // parts) * (mt5.vocab_size // mesh.model) * 4
-    # The head's gradient is added up from part to part.
-    head = 4 * mt5.width * mt5.vocab_size // (mesh.fsdp * mesh.model)
-    return logits + (head if trained and parts > 1 else 0)
+    return logits, 4 * mt5.width * mt5.vocab_size // (mesh.fsdp * mesh.model)
 
 
 def _slots(config: Config, mesh: MeshConfig, trained: Mapping[str, Any]) -> int:

@@ -86,7 +86,7 @@ def distance(found, wanted):
 @pytest.mark.parametrize(("stacked", "block"), [(True, 2**23), (True, 7_000), (False, 7_000)])
 def test_five_steps_are_those_of_the_formula(expected, stacked, block, monkeypatch):
     """Layers in one array or apart, at once or in blocks: always as if each lay apart."""
-    monkeypatch.setattr(adafactor, "BLOCK", block)
+    monkeypatch.setattr(adafactor, "block", lambda: block)
     jax.clear_caches()  # The size of a block is a constant of what is compiled.
     params, state = ours(stacked)
     for name, leaf in merge.flatten(merge.unstack_layers(params)).items():
@@ -166,7 +166,7 @@ def test_a_gradient_of_zeros_and_a_parameter_of_zeros_are_no_nan():
 
 
 def test_the_update_needs_no_room_beside_what_is_donated(monkeypatch):
-    monkeypatch.setattr(adafactor, "BLOCK", 2**16)
+    monkeypatch.setattr(adafactor, "block", lambda: 2**16)
     params = {
         "token_embedder": {"embedding": jax.ShapeDtypeStruct((8192, 256), jnp.float32)},
         "layers": {"wi_0": {"kernel": jax.ShapeDtypeStruct((8, 256, 512), jnp.float32)}},

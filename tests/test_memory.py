@@ -73,13 +73,11 @@ def planned_for_training(config):
         del batch["image"]
         shape = (work.batch_size, vit.num_visual_tokens, vit.width)
         batch["visual_tokens"] = struct(shape, "bfloat16")
-    freeze = (*config.optim.freeze, *lora.frozen(config.lora))
-    trained, frozen = optim.partition(memory.parameters(config), freeze)
+    trained, frozen = lora.partition(config, memory.parameters(config))
     update = optim.optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(train.first_state, update), trained)
     step = functools.partial(train.train_step, objectives.of(config), update, config)
-    step = jax.jit(step, donate_argnums=0, keep_unused=True)
-    return step.lower(state, frozen, [batch]).compile().memory_analysis()
+    return train.jitted(step).lower(state, frozen, [batch]).compile().memory_analysis()
 
 
 def planned_for_inference(config, work):
@@ -149,7 +147,10 @@ def test_training_is_what_xla_plans(config):
     held = sum(size for row, size in plan.rows.items() if row in names)
     batch = plan.rows["batch"]
     once = batch // 2 if config.accumulate > 1 else batch  # Micro-batches are laid out anew.
-    assert xla.argument_size_in_bytes == pytest.approx(held + once, abs=10_000)
+    # What no step reads is no argument of it: with visual tokens that is the ViT.
+    vit = memory.parameters(config)["vit"] if config.data.visual_token_cache else {}
+    unread = sum(4 * leaf.size for leaf in jax.tree.leaves(vit))
+    assert xla.argument_size_in_bytes == pytest.approx(held + once - unread, abs=10_000)
     ours = plan.total - held - batch
     assert_as_stated(ours, xla.temp_size_in_bytes, config.model.mt5.dtype)
     assert xla.output_size_in_bytes - xla.alias_size_in_bytes < 10_000
@@ -198,7 +199,8 @@ def test_data_divides_the_batch_alone():
 def test_model_divides_matrices_heads_and_logits(remat):
     whole = training(LOGITS, remat=remat)
     part = training(LOGITS, MeshConfig(1, model=4), remat=remat)
-    assert part.moments["logits"] == whole.moments["logits"] / 4
+    # Not to the byte: of all gradients, which are not there yet, those of norms are whole.
+    assert part.moments["logits"] == pytest.approx(whole.moments["logits"] / 4, rel=1e-3)
     kept, before = part.rows["activations kept"], whole.rows["activations kept"]
     # What has the width of the model is whole on each: with remat that is nearly all.
     least, most = (0.9, 1) if remat == "full" else (0.25, 0.7)
@@ -217,14 +219,16 @@ def test_remat_and_chunks_save_what_they_should():
 
     def logits(chunks):
         experiment = dataclasses.replace(memory.pretraining(config, Work()), loss_chunks=chunks)
-        return memory.training(experiment, ONE).moments["logits"]
+        plan = memory.training(experiment, ONE)
+        # At that moment of all gradients there is the head's.
+        return plan.moments["logits"] + plan.rows["gradients"] - head
 
+    head = 4 * config.mt5.width * 250_112
     # 64 answers of 64 tokens over 250,112 pieces, and their gradient.
     assert logits(1) == 2 * 64 * 64 * 250_112 * 4
-    head = 4 * config.mt5.width * 250_112
-    assert logits(8) == logits(1) / 8 + head
+    assert logits(8) == logits(1) / 8
     # Where a part would be small, there are fewer.
-    assert logits(64) == logits(16) == logits(1) / 16 + head
+    assert logits(64) == logits(16) == logits(1) / 16
 
 
 def test_the_largest_is_planned_without_being_built():
