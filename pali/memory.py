@@ -194,6 +194,14 @@ def training(config: Config, mesh: MeshConfig) -> Plan:
     )
 
 
+def logits(config: Config, mesh: MeshConfig) -> tuple[int, int]:
+    """Bytes of logits and their gradients in a step: as the config cuts them, and all at once."""
+    rows = config.data.batch_size // mesh.shares
+    both = (config, replace(config, loss_chunks=1))
+    in_parts, at_once = (_logits(each, mesh, rows)[0] for each in both)
+    return in_parts, at_once
+
+
 def parameters(config: Config) -> Params:
     """Shapes of all parameters of a run, trained and frozen."""
     shapes = expected_params(config.model)

@@ -50,6 +50,8 @@ def test_a_pali_of_the_paper(show):
     assert re.search(r"^pali-17b +16.9B +16,854,804,377 ", out, re.M)
     assert "visual tokens  256 at 224, 1,024 at 448, 1,764 at 588, 2,916 at 756 pixels\n" in out
     assert "memory on one device: a batch of 64, pictures of 224 x 224 pixels" in out
+    # 64 answers of 64 tokens over 250,112 pieces, with their gradient; and in 8 parts.
+    assert "0.95 GiB in parts, as here; 7.63 GiB if they were made at once\n" in out
 
 
 @pytest.mark.parametrize("title", ["inference", "training", "with remat"])

@@ -80,6 +80,7 @@ def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) ->
             name: memory.training(memory.pretraining(config, work, remat), mesh)
             for name, remat in {"training": "none", "with remat": "full"}.items()
         }
+        in_parts, at_once = memory.logits(memory.pretraining(config, work), mesh)
     except ValueError as error:
         raise CommandError(str(error)) from None
     if arguments.mesh is not None:
@@ -91,6 +92,10 @@ def show(console: Console, config: PaLIConfig, arguments: argparse.Namespace) ->
         f"prompts of {work.inputs_length} and answers of {work.targets_length} tokens"
     )
     console.print(_table(plans))
+    console.print(
+        f"logits of training and their gradients: {_gib(in_parts)} GiB in parts, as here; "
+        f"{_gib(at_once)} GiB if they were made at once"
+    )
     if arguments.memory is not None:
         for line in verdicts(plans, arguments.memory):
             console.print(line)

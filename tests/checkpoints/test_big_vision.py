@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pali.checkpoints import big_vision, merge, positions
-from pali.config import ViTConfig
+from pali.checkpoints import big_vision, initial, merge, positions
+from pali.config import MT5Config, PaLIConfig, PixelConfig, ViTConfig
 from pali.models.vit import ViT
 
 # Every size is another number.
@@ -116,6 +116,18 @@ def with_(config, **changes):
 
 
 SIGLIP = with_(CONFIG, pool="map")
+MT5 = MT5Config(512, 16, 32, 2, 8, 1, 1)
+
+
+def test_a_model_that_prepares_pictures_otherwise_takes_it_when_told_to_do_the_same(tmp_path):
+    draw = Drawer()
+    tower = {"params": {"img": draw.vit() | {"MAPHead_0": draw.map_head()}}}
+    path = save(tmp_path / "siglip.npz", tower, np.savez)
+    bicubic = with_(SIGLIP, pixels=PixelConfig(resample="bicubic"))
+    with pytest.raises(ValueError, match="resample='bilinear'.* not .*resample='bicubic'"):
+        initial.take_half(path, "vit", PaLIConfig(bicubic, MT5))
+    as_npz_has_it = PaLIConfig(with_(bicubic, pixels=PixelConfig()), MT5)
+    assert initial.take_half(path, "vit", as_npz_has_it).count > 0
 
 
 @pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
