@@ -31,10 +31,8 @@ from pali.generation import Text, batches, filled, padded
 from pali.languages import UNSPACED, script_of
 from pali.models.mt5 import cross_attention
 from pali.models.pali import PaLI
-from pali.tokenizer import Tokenizer
+from pali.tokenizer import SPACE, Tokenizer
 from pali.types import Params
-
-_SPACE = "\u2581"  # SentencePiece writes a space so, at the beginning of a piece.
 
 
 class Word(NamedTuple):
@@ -150,8 +148,8 @@ def _spans(pieces: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     start = 0
     for place in range(1, len(pieces)):
         piece = pieces[place]
-        after_a_space = pieces[start:place] == (_SPACE,)  # By itself it is no word yet.
-        if piece.startswith(_SPACE) or (_stands_alone(piece) and not after_a_space):
+        after_a_space = pieces[start:place] == (SPACE,)  # By itself it is no word yet.
+        if piece.startswith(SPACE) or (_stands_alone(piece) and not after_a_space):
             yield start, place
             start = place
     if pieces:

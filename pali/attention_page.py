@@ -24,6 +24,7 @@ from PIL import Image
 from pali.attention import Word
 from pali.image import Region
 from pali.languages import LANGUAGES
+from pali.tokenizer import SPACE
 
 LONGEST_SIDE = 360
 """Of a picture on the page, in CSS pixels; its file may have twice as many, for fine screens."""
@@ -137,7 +138,7 @@ def _word(word: Word, button: str) -> str:
     row, column = divmod(int(word.patches.argmax()), columns)
     alt = f"most in row {row + 1}, column {column + 1} of {rows} by {columns} patches"
     said = f"{word.on_picture:.0%} on the picture, {1 - word.on_picture:.0%} on the prompt"
-    space = " " if word.pieces[0].startswith("\u2581") else ""
+    space = " " if word.pieces[0].startswith(SPACE) else ""
     return (
         f'{space}<label title="{html.escape(" ".join(word.pieces))}">{button}>'
         f"{html.escape(word.text)}"

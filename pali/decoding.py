@@ -7,7 +7,7 @@
 `tokens` stand at position `index`; the logits are those of the position after. Decoding starts from
 token 0 at index 0 and ends a row at `eos_id`; the loop (`lax.while_loop`) ends when every row has
 ended, or at `max_length` tokens. All functions are pure and may be jitted with what is not an array
-held static.
+held static. What an answer may go on with is said by `constrain` (pali/constraints.py).
 
 The cache is a dict of arrays with the batch as axis 1. A beam search repeats them for the w
 hypotheses of an example and reorders them with these, except those whose names start with "cross_":
@@ -27,29 +27,40 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from pali.constraints import Constrain, anything
+
 Cache = dict[str, Array]
 StepFn = Callable[[Cache, Array, Array], tuple[Array, Cache]]
 NEVER = -jnp.inf
 
 
 class Decoded(NamedTuple):
-    """One answer for each row."""
+    """One answer for each row; of the best of a beam search, [b n …], best first."""
 
     tokens: Int[Array, "b t"]
     """Ids; 0 after the end-of-sequence token, which is kept."""
     log_prob: Float[Array, " b"]
     """Sum of the model's own log-probabilities of these tokens, whatever chose them."""
     lengths: Int[Array, " b"]
-    """Tokens before the padding, the end-of-sequence token counted."""
+    """Tokens before the padding, the end-of-sequence token counted; 0 where there is no answer."""
 
 
 def greedy(
-    step_fn: StepFn, cache: Cache, batch_size: int, max_length: int, eos_id: int = 1
+    step_fn: StepFn,
+    cache: Cache,
+    batch_size: int,
+    max_length: int,
+    eos_id: int = 1,
+    *,
+    constrain: Constrain = anything,
 ) -> Decoded:
     """The most probable token at each position; of equals, the smallest id."""
-    return _token_by_token(
-        step_fn, cache, batch_size, max_length, eos_id, lambda logits, _: first_argmax(logits)
-    )
+
+    def choose(logits: Array, index: Array) -> Array:
+        del index
+        return first_argmax(logits)
+
+    return _token_by_token(step_fn, cache, batch_size, max_length, eos_id, constrain, choose)
 
 
 def sample(
@@ -63,11 +74,12 @@ def sample(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    constrain: Constrain = anything,
 ) -> Decoded:
     """Draws each token at random; see `restrict` for temperature, top-k and top-p.
 
     Args:
-      step_fn, cache, batch_size, max_length, eos_id: as for `greedy`.
+      step_fn, cache, batch_size, max_length, eos_id, constrain: as for `greedy`.
       rng: a key (`jax.random.key`) for each row; or one for all, of which row i takes its part,
         fold_in(rng, i). A row's draws come from its own key and the position alone, so that
         neither the other rows nor their number changes them.
@@ -92,7 +104,7 @@ def sample(
         allowed = restrict(logits, temperature, top_k, top_p)
         return jax.vmap(jax.random.categorical)(keys, allowed).astype(jnp.int32)
 
-    return _token_by_token(step_fn, cache, batch_size, max_length, eos_id, draw)
+    return _token_by_token(step_fn, cache, batch_size, max_length, eos_id, constrain, draw)
 
 
 def restrict(
@@ -152,6 +164,7 @@ def _token_by_token(
     batch_size: int,
     max_length: int,
     eos_id: int,
+    constrain: Constrain,
     choose: Callable[[Array, Array], Array],
 ) -> Decoded:
     def unfinished(rows: _Rows) -> Array:
@@ -159,7 +172,8 @@ def _token_by_token(
 
     def advance(rows: _Rows) -> _Rows:
         logits, cache = step_fn(rows.cache, rows.last, rows.index)
-        token = jnp.where(rows.ended, 0, choose(logits, rows.index))
+        allowed = constrain(logits, rows.tokens, rows.index)
+        token = jnp.where(rows.ended, 0, choose(allowed, rows.index))
         return _Rows(
             index=rows.index + 1,
             last=token,
@@ -241,18 +255,22 @@ def beam(
     *,
     beam_size: int = 4,
     length_penalty: LengthPenalty = LengthPenalty(),
+    best: int | None = None,
+    constrain: Constrain = anything,
 ) -> Decoded:
-    """The best hypothesis that a beam search of width `beam_size` finds.
+    """The best hypothesis that a beam search of width `beam_size` finds, or so many as `best`.
 
     An example that can no longer improve keeps its answer while others go on, so that a batch
     changes nothing. With Hugging Face's penalty width 1 is greedy search; with T5X's it is not: a
     second-best continuation may end, and win.
 
     Raises:
-      ValueError: beam_size is below 1.
+      ValueError: beam_size is below 1, or best is not between 1 and beam_size.
     """
     if beam_size < 1:
         raise ValueError(f"beam_size is {beam_size}; it must be at least 1")
+    if best is not None and not 1 <= best <= beam_size:
+        raise ValueError(f"best is {best}; it must be between 1 and beam_size, {beam_size}")
     b, w = batch_size, beam_size
     huggingface = length_penalty.kind == "huggingface"
 
@@ -265,7 +283,9 @@ def beam(
         last = lax.dynamic_index_in_dim(live.tokens, index, axis=2, keepdims=False)
         logits, cache = step_fn(cache, last.reshape(b * w), index)
         vocabulary = logits.shape[-1]
-        log_prob = live.log_prob[:, :, None] + jax.nn.log_softmax(logits).reshape(b, w, vocabulary)
+        each = jax.nn.log_softmax(logits)
+        each = constrain(each, live.tokens[:, :, 1:].reshape(b * w, -1), index)
+        log_prob = live.log_prob[:, :, None] + each.reshape(b, w, vocabulary)
         # 2w, because w of them may end, and w must remain to go on with.
         log_prob, flat = lax.top_k(log_prob.reshape(b, w * vocabulary), 2 * w)
         parent, token = flat // vocabulary, flat % vocabulary
@@ -298,11 +318,15 @@ def beam(
     yes = jnp.ones(b, bool)
     start = _Search(jnp.int32(0), live, nothing, yes, _repeat(cache, w))
     search = lax.while_loop(unfinished, advance, start)
-    live, ended = (jax.tree.map(lambda field: field[:, 0], h) for h in (search.live, search.ended))
+    live, ended = search.live, search.ended
+    # What has not ended counts where nothing has.
     found = ended.score > NEVER
-    tokens = jnp.where(found[:, None], ended.tokens, live.tokens)[:, 1:]
-    log_prob = jnp.where(found, ended.log_prob, live.log_prob)
-    return Decoded(tokens, log_prob, jnp.where(found, ended.lengths, live.lengths))
+    first = ~found & (jnp.arange(w) == 0)
+    tokens = jnp.where(first[..., None], live.tokens, ended.tokens)[:, :, 1:]
+    log_prob = jnp.where(first, live.log_prob, ended.log_prob)
+    lengths = jnp.where(first, live.lengths, jnp.where(found, ended.lengths, 0))
+    every = Decoded(tokens, log_prob, lengths)
+    return Decoded(*(field[:, 0] if best is None else field[:, :best] for field in every))
 
 
 def _repeat(cache: Cache, w: int) -> Cache:

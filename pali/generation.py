@@ -11,6 +11,7 @@ compiled again.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -19,7 +20,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from pali import decoding, sharding
+from pali import constraints, decoding, sharding
 from pali.config import PaLIConfig
 from pali.models.pali import PaLI
 from pali.tokenizer import Tokenizer
@@ -51,6 +52,20 @@ class Decoding:
     """Of "beam"."""
     length_penalty: decoding.LengthPenalty = field(default_factory=decoding.LengthPenalty)
     """Of "beam": T5X's or Hugging Face's."""
+    n_best: int = 1
+    """Answers for each prompt, the others in `Text.others`: of "beam" at most `beam_size`; of
+    "sample" so many draws, likeliest first."""
+    min_length: int = 0
+    """Tokens before the answer may end."""
+    min_chars: int = 0
+    """Characters before it may end; one that is spelled in bytes counts as these."""
+    max_chars: int | None = None
+    """Characters at most, counted so; an answer is led to its end before that, or is cut, maybe
+    within a word."""
+    no_repeat_ngram: int = 0
+    """No so many tokens in a row twice in an answer; 0 for no such rule."""
+    prefix: str = ""
+    """What every answer begins with."""
 
     def __post_init__(self):
         methods = ("greedy", "sample", "beam")
@@ -58,6 +73,20 @@ class Decoding:
             raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(methods)}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}; it must be at least 0 and below 2**32")
+        most = {"greedy": 1, "beam": self.beam_size}.get(self.method, MAX_BATCH)
+        if not 1 <= self.n_best <= most:
+            raise ValueError(
+                f'n_best is {self.n_best}; with method "{self.method}" it must be between 1 and '
+                f"{most}"
+            )
+        for name in ("min_length", "min_chars", "no_repeat_ngram"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if self.max_chars is not None and self.max_chars < max(1, self.min_chars):
+            raise ValueError(
+                f"max_chars is {self.max_chars}; it must be at least 1 and min_chars, "
+                f"{self.min_chars}"
+            )
         if not isinstance(self.length_penalty, decoding.LengthPenalty):
             raise TypeError(
                 f"length_penalty is {self.length_penalty!r}; it must be a "
@@ -74,16 +103,33 @@ class Text(str):
     """Ids of the answer, the end token counted; the same text may be spelled in other ids too."""
     prompt: str
     """What was asked."""
+    others: tuple[Text, ...]
+    """Further answers, likeliest first, where `Decoding.n_best` asked for some."""
 
     def __new__(
-        cls, text: str, log_prob: float = 0.0, tokens: Sequence[int] = (), prompt: str = ""
+        cls,
+        text: str,
+        log_prob: float = 0.0,
+        tokens: Sequence[int] = (),
+        prompt: str = "",
+        others: Sequence[Text] = (),
     ):
-        """A string with three more facts."""
+        """A string with four more facts."""
         self = super().__new__(cls, text)
         self.log_prob = log_prob
         self.tokens = tuple(tokens)
         self.prompt = prompt
+        self.others = tuple(others)
         return self
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of the probabilities of its tokens, 0 to 1, the end counted.
+
+        How sure the model is of its words, not how right they are. Shorter and longer answers can
+        be compared by it; languages whose words are spelled in more pieces score higher.
+        """
+        return math.exp(self.log_prob / self.num_tokens) if self.tokens else 0.0
 
     @property
     def num_tokens(self) -> int:
@@ -114,26 +160,75 @@ def generate(
       seen: whether the visual tokens are looked at; if not, the prompts are text alone.
     """
     encoded = [[*tokenizer.encode(prompt), tokenizer.eos_id] for prompt in asked]
+    draws = chosen.n_best if chosen.method == "sample" else 1
+    chars, prefix = _counted(config, tokenizer, chosen), _prefix(tokenizer, chosen, max_length)
     texts: list[Text] = []
-    for start, count, size in batches(len(asked)):
-        picked = filled(start, count, size)
+    for start, count, size in batches(len(asked) * draws):
+        numbers = filled(start, count, size)
+        picked = [number // draws for number in numbers]
         answers = _answer(
             config,
-            replace(chosen, seed=0),  # The seed comes as an array: another is no new program.
+            # These come as arrays: others are no new program.
+            replace(chosen, seed=0, prefix=""),
             max_length,
             params,
             visual[[rows[i] for i in picked]],
             np.full(size, seen),
             padded([encoded[i] for i in picked]),
             np.uint32(chosen.seed),
-            np.array(picked, np.uint32),
+            np.array(numbers, np.uint32),
+            chars,
+            prefix,
         )
-        ids, log_probs, lengths = jax.device_get(sharding.collect(answers))
+        # [size best …], of which a row may have found fewer.
+        every = jax.device_get(sharding.collect(answers))
         for row in range(count):
-            tokens = ids[row, : lengths[row]].tolist()
-            log_prob = float(log_probs[row])
-            texts.append(Text(tokenizer.decode(tokens), log_prob, tokens, asked[start + row]))
+            found = [
+                Text(tokenizer.decode(own := ids[:length].tolist()), float(log_prob), own, prompt)
+                for prompt in [asked[picked[row]]]
+                for ids, log_prob, length in zip(*(field[row] for field in every), strict=True)
+                if length
+            ]
+            texts.append(_with_others(found))
+    if draws > 1:
+        rows_of = (texts[i : i + draws] for i in range(0, len(texts), draws))
+        texts = [_with_others(sorted(own, key=lambda text: -text.log_prob)) for own in rows_of]
     return texts
+
+
+def _with_others(found: Sequence[Text]) -> Text:
+    """The first of some answers to one prompt, which knows the rest."""
+    first, *others = found
+    return Text(first, first.log_prob, first.tokens, first.prompt, others)
+
+
+def _counted(
+    config: PaLIConfig, tokenizer: Tokenizer, chosen: Decoding
+) -> Int[np.ndarray, "2 V"] | None:
+    """What `constraints` counts characters by, if it has to."""
+    if not chosen.min_chars and chosen.max_chars is None:
+        return None
+    added = tokenizer.characters
+    return np.pad(added, ((0, 0), (0, config.mt5.vocab_size - added.shape[1])))
+
+
+def _prefix(
+    tokenizer: Tokenizer, chosen: Decoding, max_length: int
+) -> Int[np.ndarray, " p"] | None:
+    """The ids that all answers begin with.
+
+    Raises:
+      ValueError: nothing could follow them.
+    """
+    if not chosen.prefix:
+        return None
+    ids = tokenizer.encode(chosen.prefix)
+    if len(ids) >= max_length:
+        raise ValueError(
+            f"the prefix {chosen.prefix!r} has {len(ids)} tokens, and an answer at most "
+            f"{max_length}: shorten it, or give a larger max_length"
+        )
+    return padded([ids])[0]
 
 
 def batches(total: int) -> Iterator[tuple[int, int, int]]:
@@ -172,8 +267,10 @@ def _answer(
     prompt: Int[Array, "b s"],
     seed: Any,
     row: UInt[Array, " b"],
+    chars: Int[Array, "2 V"] | None,
+    prefix: Int[Array, " p"] | None,
 ) -> decoding.Decoded:
-    """One answer for each row; rows draw by their number, so that batching changes no sample."""
+    """[b best …]; rows draw by their number, so that batching changes no sample."""
 
     def call(method: str, *args: Any) -> Any:
         return PaLI(config).apply({"params": params}, *args, method=method)
@@ -182,11 +279,30 @@ def _answer(
     encoded, mask = call("encode", visual_tokens, seen, prompt)
     cache = call("init_cache", encoded, mask, max_length)
     step = functools.partial(call, "decode_step")
+    constrain = constraints.constraint(
+        min_length=chosen.min_length,
+        min_chars=chosen.min_chars,
+        max_chars=chosen.max_chars,
+        no_repeat_ngram=chosen.no_repeat_ngram,
+        chars=chars,
+        prefix=prefix,
+    )
+    if chosen.method == "beam":
+        return decoding.beam(
+            step,
+            cache,
+            batch,
+            max_length,
+            beam_size=chosen.beam_size,
+            length_penalty=chosen.length_penalty,
+            best=chosen.n_best,
+            constrain=constrain,
+        )
     if chosen.method == "greedy":
-        return decoding.greedy(step, cache, batch, max_length)
-    if chosen.method == "sample":
+        found = decoding.greedy(step, cache, batch, max_length, constrain=constrain)
+    else:
         keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(row)
-        return decoding.sample(
+        found = decoding.sample(
             step,
             cache,
             batch,
@@ -195,15 +311,9 @@ def _answer(
             temperature=chosen.temperature,
             top_k=chosen.top_k,
             top_p=chosen.top_p,
+            constrain=constrain,
         )
-    return decoding.beam(
-        step,
-        cache,
-        batch,
-        max_length,
-        beam_size=chosen.beam_size,
-        length_penalty=chosen.length_penalty,
-    )
+    return decoding.Decoded(*(field[:, None] for field in found))
 
 
 def padded(rows: Sequence[Sequence[int]], multiple: int | None = None) -> Int[np.ndarray, "b s"]:

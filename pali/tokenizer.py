@@ -18,7 +18,12 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import sentencepiece
+from jaxtyping import Int
+
+SPACE = "\u2581"
+"""How a piece writes the space that it begins with."""
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 NUM_SENTINELS = 100
@@ -110,6 +115,26 @@ class Tokenizer:
                 f"There is no sentinel <extra_id_{index}>: they go from 0 to {NUM_SENTINELS - 1}."
             )
         return self.vocab_size - 1 - index
+
+    @functools.cached_property
+    def characters(self) -> Int[np.ndarray, "2 V"]:
+        """How many characters of text each token adds, as the first of an answer and later.
+
+        The space that a word begins with is not there before the first. Each byte counts, for one
+        that makes no character with its neighbours is shown as one; the end and other control
+        tokens add nothing.
+        """
+        added = np.zeros((2, self.vocab_size), np.int32)
+        for token in range(self.vocab_size):
+            if self._processor.is_control(token):
+                continue
+            piece = self._processor.id_to_piece(token)
+            if self._processor.is_byte(token):
+                added[:, token] = 1
+            else:
+                added[:, token] = len(piece)
+                added[0, token] -= piece.startswith(SPACE)
+        return added
 
     def unknown_share(self, text: str) -> float:
         """Share of a text's tokens that are unknown or single bytes, in 0..1.

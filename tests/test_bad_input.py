@@ -289,6 +289,10 @@ def test_calls_of_wrong_types_are_refused_not_reinterpreted(tiny_model):
         for call in (
             lambda: Decoding(method="gready"),
             lambda: Decoding(seed=-1),
+            lambda: Decoding(n_best=2),
+            lambda: Decoding("beam", beam_size=3, n_best=4),
+            lambda: Decoding(min_length=-1),
+            lambda: Decoding(min_chars=9, max_chars=8),
             lambda: Decoding(length_penalty=0.6),
             lambda: model.caption(None),
             lambda: model.caption(5),
@@ -310,6 +314,10 @@ def test_calls_of_wrong_types_are_refused_not_reinterpreted(tiny_model):
     assert run.stdout.splitlines() == [
         "method is 'gready'; it must be one of greedy, sample, beam",
         "seed is -1; it must be at least 0 and below 2**32",
+        'n_best is 2; with method "greedy" it must be between 1 and 1',
+        'n_best is 4; with method "beam" it must be between 1 and 3',
+        "min_length is -1; it must be at least 0",
+        "max_chars is 8; it must be at least 1 and min_chars, 9",
         "length_penalty is 0.6; it must be a pali.decoding.LengthPenalty, which says by name whose "
         "formula it is",
         "expected a picture or a list of pictures, not None",

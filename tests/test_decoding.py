@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from pali import decoding
+from pali.constraints import constraint
 from pali.decoding import LengthPenalty
 from pali.models.mt5 import MT5
 from tests.models import parity
@@ -43,18 +44,28 @@ def source():
     return np.where(np.arange(9) < lengths, rng.integers(2, parity.MT5.vocab_size, (ROWS, 9)), 0)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "how", "settings"))
-def run(config, params, source, *, how, settings=()):
-    """Decodes, and says how likely the model itself holds each answer to be, teacher-forced."""
+def searched(config, params, source, how, settings):
     model, mask = MT5(config), source > 0
     apply = functools.partial(model.apply, {"params": params})
     encoded = apply(apply(source, method="embed"), mask, method="encode")
     cache = apply(encoded, mask, MAX_LENGTH, method="init_cache")
     step_fn = functools.partial(apply, method="decode_step")
     found = how(step_fn, cache, len(mask), MAX_LENGTH, EOS, **dict(settings))
-    inputs = jnp.pad(found.tokens, ((0, 0), (1, 0)))[:, :-1]
-    logits = apply(encoded, mask, inputs, method="decode")
+    return found, functools.partial(apply, encoded, mask, method="decode")
+
+
+@functools.partial(jax.jit, static_argnames=("config", "how", "settings"))
+def run(config, params, source, *, how, settings=()):
+    """Decodes, and says how likely the model itself holds each answer to be, teacher-forced."""
+    found, decode = searched(config, params, source, how, settings)
+    logits = decode(jnp.pad(found.tokens, ((0, 0), (1, 0)))[:, :-1])
     return found, decoding.score(logits, found.tokens)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "settings"))
+def run_beam(config, params, source, settings):
+    """Several answers for each row."""
+    return searched(config, params, source, decoding.beam, settings)[0]
 
 
 def generate(theirs, source, **settings):
@@ -104,6 +115,48 @@ def test_beam_ids_equal_hugging_face(source, config, beam_size, alpha):
     np.testing.assert_array_equal(ours.tokens, expected)
     np.testing.assert_array_equal(ours.lengths, (expected > 0).sum(axis=1))
     np.testing.assert_allclose(ours.log_prob, log_prob, rtol=1e-5)
+
+
+CONSTRAINTS = {
+    "min_length": ({"min_length": 7}, {"min_new_tokens": 7}),
+    "no_repeat": ({"no_repeat_ngram": 2}, {"no_repeat_ngram_size": 2}),
+    "both": (
+        {"min_length": 9, "no_repeat_ngram": 1},
+        {"min_new_tokens": 9, "no_repeat_ngram_size": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_constrained_ids_equal_hugging_face(source, name, beam_size):
+    own, their_words = CONSTRAINTS[name]
+    theirs, settings = their_model(parity.MT5), [("constrain", constraint(**own))]
+    free = [], {}
+    if beam_size > 1:
+        settings += [("beam_size", 4), ("length_penalty", LengthPenalty("huggingface", 1.0))]
+        free = settings[1:], {"early_stopping": False}
+    how = decoding.beam if beam_size > 1 else decoding.greedy
+    params = parity.mt5_params(theirs)
+    ours, log_prob = run(parity.MT5, params, source, how=how, settings=tuple(settings))
+    expected = generate(theirs, source, num_beams=beam_size, **free[1], **their_words)
+    np.testing.assert_array_equal(ours.tokens, expected)
+    # Nothing is renormalised.
+    np.testing.assert_allclose(ours.log_prob, log_prob, rtol=1e-5)
+    without, _ = run(parity.MT5, params, source, how=how, settings=tuple(free[0]))
+    assert (without.tokens != ours.tokens).any()
+
+
+def test_the_best_of_a_beam_equal_hugging_face(source):
+    theirs, penalty = their_model(parity.MT5), LengthPenalty("huggingface", 1.0)
+    settings = (("beam_size", 4), ("length_penalty", penalty), ("best", 3))
+    ours = run_beam(parity.MT5, parity.mt5_params(theirs), source, settings)
+    expected = generate(
+        theirs, source, num_beams=4, num_return_sequences=3, early_stopping=False
+    ).reshape(ROWS, 3, -1)
+    np.testing.assert_array_equal(ours.tokens, expected)
+    scores = np.asarray(ours.log_prob) / np.asarray(penalty(ours.lengths))
+    assert (np.diff(scores) <= 0).all()
 
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "t5x_beam.json").read_text())

@@ -29,7 +29,7 @@ LAYERS = [
         "tokenizer",
         "image",
     ],
-    ["asking", "benchmarks", "drawing", "sheet"],
+    ["asking", "benchmarks", "constraints", "drawing", "sheet"],
     ["models", "compilation_cache"],
     ["losses", "vocabulary_loss", "decoding"],
     [

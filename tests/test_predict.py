@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import io
+import itertools
 import pickle
 import subprocess
 import sys
@@ -173,6 +175,79 @@ def test_beam_search_finds_likelier_answers(model, pictures):
     gains = [a["en"].log_prob - b["en"].log_prob for a, b in zip(found, greedy, strict=True)]
     assert min(gains) > -1e-3
     assert max(gains) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
+def test_captions_keep_to_so_many_characters(model, pictures, method):
+    langs = ("en", "fr", "th", "zh", "ar", "hi")
+    free = model.caption(pictures[0], langs, decoding=Decoding(method))
+    most = max(map(len, free.values())) - 1
+    short = model.caption(pictures[0], langs, decoding=Decoding(method, max_chars=most))
+    assert max(map(len, short.values())) <= most
+
+
+def test_real_captions_are_as_long_as_asked(pictures):
+    model, langs = pali.load(), ("en", "de", "th", "zh", "ar", "hi")
+    free = model.caption(pictures[0], langs)
+    most = max(map(len, free.values())) - 1
+    short = model.caption(pictures[0], langs, decoding=Decoding(max_chars=most))
+    assert max(map(len, short.values())) <= most
+    same = [lang for lang, text in free.items() if short[lang] == text]
+    assert set(same) >= {lang for lang, text in free.items() if len(text) < most}
+    long = model.caption(pictures[0], langs, decoding=Decoding(min_chars=most + 5))
+    assert min(map(len, long.values())) >= most + 5
+
+
+def test_captions_begin_as_asked_and_say_how_likely_that_was(model, pictures):
+    plain = model.caption(pictures[0], "en")["en"]
+    begun = model.caption(pictures[0], "en", decoding=Decoding(prefix="a red"))["en"]
+    assert begun.startswith("a red")
+    assert begun.log_prob < plain.log_prob
+    (scores,) = model.rank(pictures[0], begun.prompt, [str(begun)])
+    if tuple(model.tokenizer.encode(begun)) == begun.tokens[:-1]:
+        assert begun.log_prob == pytest.approx(scores[0], abs=1e-3)
+    with pytest.raises(ValueError, match="'a red thing' has 3 tokens|'a red thing' has"):
+        model.generate(
+            pictures[0], plain.prompt, max_length=2, decoding=Decoding(prefix="a red thing")
+        )
+
+
+def test_nothing_is_said_twice_where_that_is_forbidden(model, pictures):
+    decoding = Decoding(min_length=20, no_repeat_ngram=2)
+    (text,) = model.generate(pictures[0], "a dog and a cat", decoding=decoding)
+    pairs = list(itertools.pairwise(text.tokens))
+    assert len(pairs) >= 20
+    assert len(set(pairs)) == len(pairs)
+    loose = model.generate(pictures[0], "a dog and a cat", decoding=Decoding(min_length=20))
+    pairs = list(itertools.pairwise(loose[0].tokens))
+    assert len(set(pairs)) < len(pairs)
+
+
+def test_the_best_of_several_answers_comes_first(model, pictures):
+    beam = Decoding("beam", beam_size=4, length_penalty=LengthPenalty("huggingface", 0.0))
+    best = model.caption(pictures, "en", decoding=dataclasses.replace(beam, n_best=3))
+    alone = model.caption(pictures, "en", decoding=beam)
+    for several, one in zip(best, alone, strict=True):
+        first = several["en"]
+        assert (first, first.tokens) == (one["en"], one["en"].tokens)
+        every = [first, *first.others]
+        assert len({text.tokens for text in every}) == 3
+        assert [text.log_prob for text in every] == sorted(
+            (text.log_prob for text in every), reverse=True
+        )
+        assert {text.prompt for text in every} == {first.prompt}
+    drawn = Decoding("sample", temperature=2.0, n_best=5)
+    (text,) = model.generate(pictures[0], "a dog", decoding=drawn)
+    every = [text, *text.others]
+    assert len(every) == 5
+    assert text.log_prob == max(other.log_prob for other in every) > every[-1].log_prob
+
+
+def test_confidence_is_the_mean_probability_of_a_token(model, pictures):
+    text = model.caption(pictures[0], "en")["en"]
+    assert text.confidence == pytest.approx(np.exp(text.log_prob / len(text.tokens)))
+    assert 0 < text.confidence <= 1
+    assert generation.Text("nobody wrote this").confidence == 0
 
 
 def test_a_bad_picture_is_named(model, pictures, tmp_path):
