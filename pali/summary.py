@@ -61,11 +61,9 @@ THRESHOLDS = (
 
 def name(metric: str, variant: str) -> str:
     """A metric in words, after an arrow where less is better."""
-    if metric == wrong_language.NAME:  # Its variant has the version of a detector.
-        alone = variant.endswith(wrong_language.BY_SCRIPT)
-        known = "wrong language" + ", by script" * alone
-    else:
-        known = NAMES.get((metric, variant), metric)
+    # The variant of the wrong language has the version of a detector.
+    wrong = metric == wrong_language.NAME
+    known = "wrong language" if wrong else NAMES.get((metric, variant), metric)
     return "↓ " * (metric in LOWER) + known
 
 

@@ -142,5 +142,4 @@ def test_the_split_with_most_answers_in_the_wrong_language_is_named():
 def test_without_a_detector_it_is_said_how_to_get_one(variant):
     (_, advice) = summary.wrong_languages([judged("a", "validation", 0.0, variant)])
     assert "pip install 'open-pali[check]'" in advice
-    assert summary.name("wrong_language", variant) == "↓ wrong language, by script"
-    assert summary.name("wrong_language", f"{variant}|py3langid@0.4.0") == "↓ wrong language"
+    assert summary.name("wrong_language", variant) == "↓ wrong language"
