@@ -43,6 +43,9 @@ Macro averages over languages, 0 to 100; 95 % intervals by bootstrap over what t
   that found one, at an overlap of half or more. **unparsed answers**: those with a piece that is no
   box; lower is better (↓).
 - **right script** (`most-letters`): most letters belong to the language's script.
+- **wrong language** (`script|py3langid@…`; `script`, where no detector is installed): answers that
+  are shown to be in another language than asked for, by their letters or, from 20 letters on, by
+  the detector; lower is better (↓). `n` is how many could be judged: those that have a letter.
 - **choice**: the right one among the answers to several pictures of the same split and language,
   drawn by hash, by log-likelihood; **chance** is what a guess earns. **less prior**
   (`sum-minus-prior`, the headline): less the candidate's mean over the other pictures, so that a
@@ -72,7 +75,7 @@ def rows(scores: Sequence[Record]) -> list[list[str]]:
                 _number(systems.get("majority")),
                 _number(systems.get("shuffled")),
                 f"{some['chance']:.1f}" if "chance" in some else "",
-                f"{some['n']:,}",
+                f"{some.get('judged', some['n']):,}",
             ]
         )
     return result
@@ -90,6 +93,8 @@ def show(results: dict[str, Any], console: Console) -> None:
     for text, languages in summary.reached(scores):
         more = "; report.md lists them" if languages else ""
         console.print(f"{text}{more}", markup=False, highlight=False)
+    for text in summary.wrong_languages(scores):
+        console.print(text, markup=False, highlight=False)
 
 
 def _table(benchmark: tuple[str, Sequence[Record]]) -> Table:
@@ -152,10 +157,11 @@ def _summary_table(scores: Sequence[Record]) -> str:
 
 
 def _reached(scores: Sequence[Record]) -> list[str]:
-    return [
+    found = [
         f"{text}{': ' if languages else ''}{', '.join(languages)}."
         for text, languages in summary.reached(scores)
     ]
+    return found + [f"{text[0].upper()}{text[1:]}." for text in summary.wrong_languages(scores)]
 
 
 def _anchor(heading: str) -> str:

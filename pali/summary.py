@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pali.languages import LANGUAGES
+from pali.metrics import wrong_language
 from pali.metrics.records import Record
 from pali.metrics.signature import differences, parse
 
@@ -31,7 +32,7 @@ NAMES = {
     ("choice", "sum"): "choice, plain",
     ("vit_top_1", "argmax"): "ViT top-1",
 }
-LOWER = ("cer", "cer_no_spaces", "unparsed")
+LOWER = ("cer", "cer_no_spaces", "unparsed", "wrong_language")
 """Metrics of which less is better."""
 
 CHOICE = ("choice", "sum-minus-prior")
@@ -60,7 +61,10 @@ THRESHOLDS = (
 
 def name(metric: str, variant: str) -> str:
     """A metric in words, after an arrow where less is better."""
-    return "↓ " * (metric in LOWER) + NAMES.get((metric, variant), metric)
+    # The variant of the wrong language has the version of a detector.
+    wrong = metric == wrong_language.NAME
+    known = "wrong language" if wrong else NAMES.get((metric, variant), metric)
+    return "↓ " * (metric in LOWER) + known
 
 
 def rows(scores: Sequence[Record]) -> list[list[str]]:
@@ -144,6 +148,24 @@ def reached(scores: Sequence[Record]) -> list[tuple[str, list[str]]]:
                 text += f", in {_scripts(found)} of {_scripts(values)} scripts"
             result.append((text, sorted(found)))
     return result
+
+
+def wrong_languages(scores: Sequence[Record]) -> list[str]:
+    """Where a model answers most in another language than asked for, and what judged it."""
+    own = [
+        record
+        for record in scores
+        if record["metric"] == wrong_language.NAME and record["system"] == "model"
+    ]
+    if not own:
+        return []
+    worst = max(own, key=lambda record: record["score"])
+    text = (
+        f"in the wrong language: at most {worst['score']:.1f} % of the answers of a split "
+        f"({worst['benchmark']}, {worst['split']}: {worst['judged']:,} of {worst['n']:,} judged)"
+    )
+    by_script = any(record["variant"].endswith(wrong_language.BY_SCRIPT) for record in own)
+    return [text, *([wrong_language.ADVICE] if by_script else [])]
 
 
 def _number(score: float) -> str:

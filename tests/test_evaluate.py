@@ -24,6 +24,8 @@ from pali.data import benchmarks
 from pali.data.demo_corpus import load_corpus
 from pali.data.evaluation import read_splits
 from pali.generation import MAX_LENGTH
+from pali.metrics import wrong_language
+from pali.metrics.wrong_language import installed_judge, share
 from pali.tokenizer import Tokenizer
 
 TASK = """
@@ -341,6 +343,37 @@ def test_the_report_and_the_terminal_show_the_scores(finished):
     assert evaluate.fingerprint(pretrained.Path(results["model"]["folder"])) in report
 
 
+def test_the_wrong_language_is_scored_everywhere(finished):
+    workdir, results, printed = finished
+    own = [r for r in results["scores"] if r["metric"] == wrong_language.NAME]
+    judge = installed_judge()
+    assert {(r["split"], r["variant"]) for r in own if r["system"] == "model"} == {
+        (split, judge.variant) for split in ("validation", "held_out_pairs", "never_seen")
+    }
+    for record in own:
+        field = {"model": "prediction", "baseline": "baseline"}.get(record["system"])
+        if field is None:
+            continue
+        lines = [line for line in lines_of(workdir) if line["split"] == record["split"]]
+        shares = {}
+        for lang in ("en", "hi", "sw"):
+            texts = [line[field] for line in lines if line["lang"] == lang]
+            shares[lang] = share(judge.verdicts(texts, [lang] * len(texts)))
+        shares = {lang: 100 * value for lang, value in shares.items() if value is not None}
+        assert record["per_language"] == pytest.approx(shares)
+        # Of an untrained model some answers are no words at all.
+        lettered = [any(c.isalpha() for c in line[field]) for line in lines]
+        assert record["judged"] == sum(lettered) <= record["n"] == len(lines)
+        assert record["signature"].endswith(f"|judged:{record['judged']}")
+    report = (workdir / "report.md").read_text()
+    for text in (report, printed):
+        assert "↓ wrong language" in text
+        assert "n the wrong language: at most" in " ".join(text.split())
+        assert "open-pali[check]" not in text
+    baseline = [r["score"] for r in own if r["system"] == "baseline"]
+    assert baseline == [0, 0, 0], "names of the corpus are in the language asked for"
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory, run):
     """A run of two tasks, on a terminal of 80 columns."""
@@ -382,7 +415,9 @@ def test_of_several_tasks_one_table_is_shown(both):
         ("↓", "lower", "is", "better"),
     ]
     start = lines.index("three_languages")
-    assert [tuple(line.split()) for line in lines[start:]] == expected
+    end = start + len(expected)
+    assert [tuple(line.split()) for line in lines[start:end]] == expected
+    assert lines[end].startswith("in the wrong language: at most ")
 
 
 def test_the_summary_leads_to_every_section_of_the_report(both):

@@ -120,3 +120,26 @@ def test_scores_of_different_signatures_do_not_unless_it_is_said():
     first, *lines = summary.column(results, mixed=True)
     assert first == "not comparable: tokenizer is ptb-py@1 or none"
     assert lines[1] == "b  1.5000  cider|bench:-|split:-|var:cider-d|tok:none|n:5000|spec:1"
+
+
+def judged(task, split, score, variant):
+    return record(task, "right_script", score=score, split=split) | {
+        **{"metric": "wrong_language", "variant": variant, "judged": 1200}
+    }
+
+
+def test_the_split_with_most_answers_in_the_wrong_language_is_named():
+    scores = [judged("a", "validation", 0.5, "script|py3langid@0.4.0")]
+    scores.append(judged("b", "test", 6.83, "en|script|py3langid@0.4.0"))
+    assert summary.wrong_languages(scores) == [
+        "in the wrong language: at most 6.8 % of the answers of a split "
+        "(b, test: 1,200 of 1,234 judged)"
+    ]
+    assert summary.wrong_languages([record("a", "chrf")]) == []
+
+
+@pytest.mark.parametrize("variant", ["script", "en|script"])
+def test_without_a_detector_it_is_said_how_to_get_one(variant):
+    (_, advice) = summary.wrong_languages([judged("a", "validation", 0.0, variant)])
+    assert "pip install 'open-pali[check]'" in advice
+    assert summary.name("wrong_language", variant) == "↓ wrong language"

@@ -121,6 +121,9 @@ class Scored:
     """Of each score the variant, as its signature has it."""
     tokenizer: str = "none"
     notes: tuple[str, ...] = ()
+    judged: Mapping[str, int] = field(default_factory=dict)
+    """Of scores that judge answers as they are, without a tokenizer, and not all of them: how many
+    they are of."""
 
 
 @runtime_checkable

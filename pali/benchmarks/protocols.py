@@ -14,6 +14,9 @@
 
 Which tool made the released tokens is not published, so that PaLI's own numbers cannot be
 reproduced exactly; `agreement` measures how near the segmenters come, for those who have the file.
+
+Beside CIDEr stands the share of captions in the wrong language (pali/metrics/wrong_language.py), 0
+to 1: of each language, and the mean over them. It is no part of the official protocols.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pali.benchmarks.benchmark import Item, Scored
 from pali.benchmarks.texts import Mean, Measure, Texts, measured
 from pali.metrics import ptb, scoring, segmenters
 from pali.metrics.cider import VARIANT
+from pali.metrics.wrong_language import ADVICE, BY_SCRIPT, NAME, Judge, installed_judge, share
 
 TOK, BV, CHAR, SPACED = "xm3600-tok", "xm3600-bv", "xm3600-char", "xm3600-tok-spaced"
 _CIDER = Measure("cider", "cider", "cider-d")
@@ -58,7 +62,7 @@ class ByLanguage(Texts):
         references, said, label, notes = make(items, answers, tokenizer)
         found = measured(items, references, said, (_CIDER,), self.means, label, notes, apart=True)
         name = f"{variant}|{VARIANT}" if self.protocols else VARIANT
-        return Scored(
+        plain = Scored(
             found.scores,
             found.groups,
             found.per_item,
@@ -66,6 +70,36 @@ class ByLanguage(Texts):
             found.tokenizer,
             found.notes,
         )
+        return with_wrong_language(plain, items, answers, installed_judge())
+
+
+def with_wrong_language(
+    scored: Scored, items: Sequence[Item], answers: Sequence[str], judge: Judge
+) -> Scored:
+    """Adds the share of answers in the wrong language: of each group, and their mean.
+
+    A group none of whose answers can be judged has none, and does not count in the mean.
+    """
+    verdicts = judge.verdicts(answers, [item.lang for item in items])
+    parts: dict[str, list[bool | None]] = {}
+    for item, verdict in zip(items, verdicts, strict=True):
+        for group in item.groups or ("",):
+            parts.setdefault(group, []).append(verdict)
+    shares = {group: found for group, of in parts.items() if (found := share(of)) is not None}
+    notes = (*scored.notes, ADVICE) if judge.variant == BY_SCRIPT else scored.notes
+    if not shares:
+        return replace(scored, notes=notes)
+    return replace(
+        scored,
+        scores=scored.scores | {NAME: sum(shares.values()) / len(shares)},
+        groups={
+            group: scores | ({NAME: shares[group]} if group in shares else {})
+            for group, scores in scored.groups.items()
+        },
+        variants=scored.variants | {NAME: judge.variant},
+        notes=notes,
+        judged={NAME: sum(verdict is not None for verdict in verdicts)},
+    )
 
 
 def agreement(items: Sequence[Item]) -> dict[str, float]:

@@ -109,9 +109,10 @@ def score_rows(
             len(joined.ids),
             benchmark.name,
             split,
-            scored.tokenizer,
+            "none" if name in scored.judged else scored.tokenizer,
             f"{METRICS_SPEC}.{SPEC}",
             joined.partial,
+            scored.judged.get(name),
         )
         for name in scored.scores
     }

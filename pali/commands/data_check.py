@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace, rows: Rows, tokenizer: str) -> int:
     from pali.data import check_report, checking
-    from pali.data.text_language import load_detector
+    from pali.metrics.text_language import load_detector
     from pali.tokenizer import Tokenizer
 
     every = len(rows)

@@ -27,8 +27,8 @@ from pali.data.checked_rows import Row, Rows
 from pali.data.duplicates import fingerprint, near, normal_text, repeats
 from pali.data.picture_facts import UNUSUAL, Facts, find_facts
 from pali.data.skipping import REASONS, skipped
-from pali.data.text_language import Detector, wrong_script
 from pali.languages import resolve
+from pali.metrics.text_language import Detector, wrong_script
 from pali.tokenizer import Tokenizer
 
 DOUBTS: dict[str, str] = {

@@ -15,6 +15,7 @@
     chrf.py          character n-gram F-score, as sacrebleu       chrf(targets, predictions)
     error_rates.py   edits per character, per word, as jiwer      cer(targets, predictions)
     script.py        the answer is in the language's script       right_script_share(texts, langs)
+    wrong_language.py  answers in another language than asked for; text_language.py, what judges
     detection.py     boxes found at IoU 0.5                       detection(targets, predictions)
     choice.py        the right one of 20 by likelihood; top-k     credit(scores, truth)
     aggregate.py     macro average over languages, bootstrap, shuffled control

@@ -50,18 +50,19 @@ class Table:
     groups: tuple[Hashable, ...]
     sums: Float[np.ndarray, "languages groups k"]
     counts: Float[np.ndarray, "languages groups"]
-    """Examples behind each sum."""
+    """Examples behind each sum; a language without any has no score."""
     finish: Callable[[np.ndarray], np.ndarray]
     """Sums [..., k] -> scores [...]."""
 
     def per_language(self) -> dict[str, float]:
         """Score of each language."""
-        scores = self.finish(self.sums.sum(1))
-        return dict(zip(self.languages, map(float, scores), strict=True))
+        scores = zip(self.languages, self.finish(self.sums.sum(1)), strict=True)
+        counted = self.counts.sum(1) > 0
+        return {lang: float(s) for (lang, s), some in zip(scores, counted, strict=True) if some}
 
     def macro(self) -> float:
         """Mean of the languages' scores."""
-        return float(self.finish(self.sums.sum(1)).mean())
+        return float(self.finish(self.sums.sum(1))[self.counts.sum(1) > 0].mean())
 
     def draws(self, count: int = DRAWS, seed: int = 0) -> Float[np.ndarray, " count"]:
         """Macro averages of `count` bootstrap samples of the groups.
@@ -130,6 +131,7 @@ def table(
     groups: Sequence[Hashable],
     statistics: Float[np.ndarray, "n k"],
     finish: Callable[[np.ndarray], np.ndarray] = mean_of,
+    counted: Sequence[bool] | None = None,
 ) -> Table:
     """Sums per-example statistics into a table; its axes keep the order of first appearance.
 
@@ -138,11 +140,14 @@ def table(
       groups: group of each example (its concept).
       statistics: of each example, as `Metric.statistics` gives them.
       finish: sums to scores, as `Metric.finish`.
+      counted: which examples are behind the scores; the statistics of others are zeros. By default
+        all are. The groups of the others stay, so that two systems are drawn alike.
 
     Raises:
       ValueError: no examples.
     """
-    if not languages:
+    counted = [True] * len(languages) if counted is None else counted
+    if not any(counted):
         raise ValueError("no examples to score: the split is empty")
     rows = {lang: i for i, lang in enumerate(dict.fromkeys(languages))}
     columns = {group: i for i, group in enumerate(dict.fromkeys(groups))}
@@ -150,7 +155,7 @@ def table(
     counts = np.zeros((len(rows), len(columns)))
     where = ([rows[lang] for lang in languages], [columns[group] for group in groups])
     np.add.at(sums, where, statistics)
-    np.add.at(counts, where, 1)
+    np.add.at(counts, where, np.asarray(counted, np.float64))
     return Table(tuple(rows), tuple(columns), sums, counts, finish)
 
 

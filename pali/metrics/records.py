@@ -13,6 +13,7 @@ Out: score records, plain dicts for metrics.json:
                                 model's own answers to other pictures of that split and language, or
                                 of any language where it has too few
     score, n, languages         0..100, macro average over so many languages; examples behind it
+    judged                      of the wrong language: those of the n that can be judged
     interval                    95 %, bootstrap over what the pictures show (aggregate.py)
     lead                        of the controls: model minus control and its paired interval
     chance                      of a choice: the score of a guess
@@ -29,7 +30,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 
 from pali.languages import resolve
-from pali.metrics import aggregate, choice
+from pali.metrics import aggregate, choice, wrong_language
 from pali.metrics.aggregate import (
     CER,
     CER_NO_SPACES,
@@ -45,6 +46,7 @@ from pali.metrics.detection import detection
 from pali.metrics.error_rates import cer, cer_no_spaces
 from pali.metrics.exact_match import exact_match, normalise
 from pali.metrics.signature import SPEC, Signature
+from pali.metrics.wrong_language import Judge, installed_judge
 
 MetricFn = Callable[[Sequence[Any], Sequence[str]], dict[str, float]]
 """What a task file names: (targets, predictions) of a split -> scores."""
@@ -93,17 +95,25 @@ _KNOWN: dict[MetricFn, tuple[Metric, ...]] = {
 }
 
 
+_ENGLISH = "en|"
+"""Before the variant of the wrong language where answers are to be English."""
+
+
 def score(
-    lines: Sequence[Line], metric_fns: Sequence[MetricFn], english: bool = False
+    lines: Sequence[Line],
+    metric_fns: Sequence[MetricFn],
+    english: bool = False,
+    judge: Judge | None = None,
 ) -> list[Record]:
     """Scores one task and split.
 
     Args:
       lines: predictions, all of one task and split.
       metric_fns: what the task file names. A choice is measured wherever lines have candidates.
-      english: answers are English, whatever the language of the question: one majority answer for
-        all languages, and no script to get wrong. Else the right script is measured, too, wherever
-        lines have a language that pali knows.
+      english: answers are to be English, whatever the language of the question: one majority
+        answer for all languages, and no script of its own to be in. Else the right script is
+        measured, too. Either is, as the wrong language, where pali knows the lines' languages.
+      judge: of the wrong language; by default with the detector that is installed.
 
     Raises:
       ValueError: no lines.
@@ -125,8 +135,10 @@ def score(
             records += _plain_records(lines, texts, function)
         for metric in _KNOWN.get(function, ()):
             records += _text_records(lines, texts | majority, metric)
-    if not english and _languages_known(lines):
-        records += _text_records(lines, texts, RIGHT_SCRIPT)
+    if _languages_known(lines):
+        if not english:
+            records += _text_records(lines, texts, RIGHT_SCRIPT)
+        records += _wrong_language_records(lines, texts, english, judge or installed_judge())
     return [*records, *_choice_records(lines), *_classifier_records(lines)]
 
 
@@ -144,6 +156,34 @@ def text_table(lines: Sequence[Line], predictions: Sequence[str], metric: Metric
         for line, prediction in zip(lines, predictions, strict=True)
     ]
     return _table(lines, np.array(statistics, np.float64), metric.finish)
+
+
+def _wrong_language_records(
+    lines: Sequence[Line], texts: dict[str, list[str]], english: bool, judge: Judge
+) -> list[Record]:
+    """None of a system whose answers cannot be judged, such as bare numbers."""
+    name, variant = wrong_language.NAME, _ENGLISH * english + judge.variant
+    found = {
+        system: _wrong_language_table(lines, said, variant, judge) for system, said in texts.items()
+    }
+    tables = {system: table for system, table in found.items() if table is not None}
+    return [
+        record | _about(lines, name, variant, system, judged=int(tables[system].counts.sum()))
+        for record in _records(lines, name, variant, tables)
+        for system in (record["system"],)
+    ]
+
+
+def _wrong_language_table(
+    lines: Sequence[Line], said: Sequence[str], variant: str, judge: Judge
+) -> Table | None:
+    english = variant.startswith(_ENGLISH)
+    verdicts = judge.verdicts(said, ["en" if english else line["lang"] for line in lines])
+    counted = [verdict is not None for verdict in verdicts]
+    if not any(counted):
+        return None
+    statistics = np.array([(verdict or 0, verdict is not None) for verdict in verdicts], np.float64)
+    return _table(lines, statistics, aggregate.mean_of, counted)
 
 
 def _majority(lines: Sequence[Line], english: bool) -> list[str]:
@@ -218,13 +258,18 @@ def choice_table(asked: Sequence[Line], scores: Sequence, variant: str) -> Table
 def model_table(lines: Sequence[Line], metric: str, variant: str) -> Table | None:
     """The table behind a record of the model.
 
-    None of a metric that is only known as a function. Lines are sorted by id, so that two models'
+    None of a metric that is only known as a function, and of the wrong language, which another
+    detector than the one installed may have judged. Lines are sorted by id, so that two models'
     tables have the same groups in the same order, and their draws are paired.
     """
     lines = sorted(lines, key=lambda line: line["id"])
     if metric == "choice":
         asked = [line for line in lines if "log_likelihoods" in line]
         return choice_table(asked, [line.get("log_likelihoods") for line in asked], variant)
+    if metric == wrong_language.NAME:
+        judge = wrong_language.judge_of(variant.removeprefix(_ENGLISH))
+        said = [line["prediction"] for line in lines]
+        return None if judge is None else _wrong_language_table(lines, said, variant, judge)
     for known in (*(one for group in _KNOWN.values() for one in group), RIGHT_SCRIPT):
         if (known.name, known.variant) == (metric, variant):
             return text_table(lines, [line["prediction"] for line in lines], known)
@@ -253,25 +298,32 @@ def _records(
                 "score": tables["model"].macro() - table.macro(),
                 "interval": aggregate.interval(draws["model"] - draws[system]),
             }
-        record |= {"n": len(lines), "languages": len(table.languages)}
-        records.append(record | {"per_language": table.per_language()})
+        per_language = table.per_language()
+        record |= {"n": len(lines), "languages": len(per_language)}
+        records.append(record | {"per_language": per_language})
     return records
 
 
-def _about(lines: Sequence[Line], metric: str, variant: str, system: str) -> Record:
+def _about(
+    lines: Sequence[Line], metric: str, variant: str, system: str, judged: int | None = None
+) -> Record:
     benchmark, version, split = (lines[0][key] for key in ("task", "version", "split"))
     spec = f"{SPEC}.{version}"
-    signature = Signature(metric, variant, len(lines), benchmark, split, spec=spec)
+    signature = Signature(metric, variant, len(lines), benchmark, split, spec=spec, judged=judged)
     record = {"benchmark": benchmark, "version": version, "split": split, "metric": metric}
-    return record | {"variant": variant, "signature": str(signature), "system": system}
+    record |= {"variant": variant, "signature": str(signature), "system": system}
+    return record if judged is None else record | {"judged": judged}
 
 
 def _table(
-    lines: Sequence[Line], statistics: np.ndarray, finish: Callable[[np.ndarray], np.ndarray]
+    lines: Sequence[Line],
+    statistics: np.ndarray,
+    finish: Callable[[np.ndarray], np.ndarray],
+    counted: Sequence[bool] | None = None,
 ) -> Table:
     languages = [line["lang"] for line in lines]
     groups = [line["group"] for line in lines]
-    return aggregate.table(languages, groups, statistics, finish)
+    return aggregate.table(languages, groups, statistics, finish, counted)
 
 
 def _languages_known(lines: Sequence[Line]) -> bool:

@@ -8,13 +8,17 @@ import pytest
 
 from pali.benchmarks import protocols
 from pali.benchmarks.registry import BENCHMARKS
+from pali.languages import LANGUAGES, resolve
 from pali.metrics import segmenters
 from pali.metrics.cider import cider
 from pali.metrics.ptb import tokenize
+from pali.metrics.signature import parse
+from pali.metrics.wrong_language import Judge
 from tests.benchmarks.layouts import COCO_MT, IN_THEIR_WORDS, MORE_WORDS, XM_LANGUAGES
 
 PTB = ("--tokenizer", "ptb-py")
 KEYS = ("000411001ff7dd4f", "00048daad5da2fe8")
+ENGLISH = "A brown dog is running over the green meadow in summer"
 
 
 def answers(langs=XM_LANGUAGES, wrong=()):
@@ -32,6 +36,7 @@ def test_means_name_the_languages_that_count(run):
     assert len(each) == 36
     assert each["lang/en"] == each["lang/quz"] == 0
     total = sum(each.values())
+    found["scores"].pop("wrong_language")
     assert found["scores"] == pytest.approx(
         {
             "cider_mean": total / 36,
@@ -43,6 +48,40 @@ def test_means_name_the_languages_that_count(run):
     # A wrong answer in one language alone is left out of one mean alone.
     english = run("xm3600", "test", answers(wrong=("en",)), *PTB)["scores"]
     assert english["cider_mean_without_en"] > english["cider_mean_without_quz"]
+
+
+def test_captions_in_the_wrong_language_are_counted(run):
+    said = answers(wrong=("en", "quz"))
+    said[f"{KEYS[0]}/sw"] = ENGLISH
+    said[f"{KEYS[0]}/ja"] = "a dog"
+    found = run("xm3600", "test", said, "--variant", "xm3600-bv", *PTB)
+    shares = {
+        group.removeprefix("lang/"): scores["wrong_language"]
+        for group, scores in found["groups"].items()
+        if "wrong_language" in scores
+    }
+    # The fixture's captions of further languages are "de one", also where letters are not Latin.
+    latin = {k for k in XM_LANGUAGES if "Latn" in LANGUAGES[resolve(k)].scripts}
+    expected = {k: float(k not in latin | IN_THEIR_WORDS.keys()) for k in XM_LANGUAGES}
+    del expected["en"], expected["quz"]  # Silence is in no language.
+    assert shares == expected | {"sw": 0.5, "ja": 0.5}
+    assert found["scores"]["wrong_language"] == pytest.approx(sum(shares.values()) / 34)
+    signature = parse(found["signatures"]["wrong_language"])
+    assert (signature.items, signature.judged, signature.tokenizer) == (72, 68, "none")
+    assert signature.variant.startswith("script;py3langid@")
+    assert (found["metric"], found["score"]) == ("cider_mean", found["scores"]["cider_mean"])
+    # By script alone the English in place of Swahili passes, and it is said how to find it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocols, "installed_judge", lambda: Judge(None))
+        found = run("xm3600", "test-sw", dict.fromkeys(KEYS, ENGLISH), *PTB)
+    assert found["scores"]["wrong_language"] == 0
+    assert parse(found["signatures"]["wrong_language"]).variant == "script"
+    assert any("pip install 'open-pali[check]'" in note for note in found["notes"])
+    found = run("xm3600", "test-sw", dict.fromkeys(KEYS, ENGLISH), *PTB)
+    assert found["scores"]["wrong_language"] == 1
+    assert not any("open-pali[check]" in note for note in found["notes"])
+    silent = run("xm3600", "test-sw", dict.fromkeys(KEYS, ""), *PTB)
+    assert "wrong_language" not in silent["scores"]
 
 
 def test_protocols_differ_and_say_so(run):
@@ -131,9 +170,12 @@ def test_coco_35l_takes_english_from_german_once(run, raw):
     english = [["a dog on the grass", "a dog runs"], ["two boats"]]
     expected = cider(english, ["a dog", "two boats"])["cider"]
     assert found["groups"]["lang/en"]["cider"] == pytest.approx(expected)
-    assert set(found["scores"]) == {"cider_mean", "cider_mean_without_en"}
+    assert set(found["scores"]) == {"cider_mean", "cider_mean_without_en", "wrong_language"}
     alone = run("coco_35l", "dev-sw", {391895: "mbwa", 60623: "mashua"}, *PTB)
     assert alone["score"] == pytest.approx(found["groups"]["lang/sw"]["cider"])
+    assert found["scores"]["wrong_language"] == alone["scores"]["wrong_language"] == 0
+    english = {391895: "a dog runs over the green grass in the snow", 60623: "犬"}
+    assert run("coco_35l", "dev-sw", english, *PTB)["scores"]["wrong_language"] == 1
     plain = {"coco_mt_dev.jsonl": COCO_MT["coco_mt_dev.jsonl.bz2"]}
     folder = raw("coco_35l", "plain", plain)
     assert run("coco_35l", "dev", said, *PTB, references=folder)["score"] == found["score"]

@@ -63,6 +63,19 @@ def test_a_language_missing_from_a_sample_is_left_out_of_it():
     assert (table.draws(200) == 100.0).all()
 
 
+def test_examples_that_do_not_count_change_no_score_and_no_draw():
+    rows = [("en", i, i % 2) for i in range(10)] + [("sw", i, 1) for i in range(10)]
+    languages, groups, hits = zip(*rows, strict=True)
+    counted = [lang == "en" for lang in languages]
+    statistics = np.array([(h and c, c) for h, c in zip(hits, counted, strict=True)], float)
+    table = aggregate.table(languages, groups, statistics, counted=counted)
+    assert table.per_language() == {"en": 50}
+    assert table.macro() == 50
+    assert (table.draws() == accuracy_table(rows[:10]).draws()).all()
+    with pytest.raises(ValueError, match="no examples"):
+        aggregate.table(["en"], [0], np.zeros((1, 2)), counted=[False])
+
+
 @given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 3))
 def test_other_picture_is_a_permutation_without_own_group(groups, seed):
     order = aggregate.other_picture(groups, seed)

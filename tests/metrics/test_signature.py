@@ -34,3 +34,15 @@ def test_what_differs_is_named():
 def test_what_is_none_is_refused(text):
     with pytest.raises(ValueError, match="is no signature"):
         parse(text)
+
+
+def test_how_many_were_judged_is_said_and_is_no_difference():
+    judged = Signature("wrong_language", "script", 9, "toy", "validation", judged=6)
+    assert str(judged).endswith("|n:9|spec:1|judged:6")
+    assert parse(str(judged)).judged == 6
+    part = Signature("wrong_language", "script", 9, partial=True, judged=6)
+    assert str(parse(str(part))) == str(part)
+    other = Signature("wrong_language", "script", 9, "toy", "validation", judged=7)
+    assert differences([judged, other]) == {}
+    with pytest.raises(ValueError, match="is no signature"):
+        parse(str(judged).replace("judged:6", "judged:many"))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pali.data.text_language import load_detector, wrong_script
+from pali.metrics.text_language import load_detector, wrong_script
 
 
 @pytest.fixture(scope="module")
