@@ -28,6 +28,7 @@ LAYERS = [
         "metrics",
         "tokenizer",
         "image",
+        "web_page",
     ],
     ["asking", "benchmarks", "drawing", "sheet"],
     ["models", "compilation_cache"],
