@@ -12,6 +12,7 @@ Every score record of the model has its bars, whatever its metric. The page stan
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ summary { cursor: pointer; padding: .25rem 0 }
 .bar { display: block; background: var(--bar); height: 100% }
 .examples { list-style: none; padding: 0; margin: .5rem 0; display: grid; gap: 1rem;
  grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)) }
-.examples li { border: 1px solid var(--line); border-radius: .5rem; padding: .75rem }
+.examples > li { border: 1px solid var(--line); border-radius: .5rem; padding: .75rem }
 h5 { margin: 0 0 .5rem; font-size: 1rem }
 figure { margin: 0 }
 img { display: block; max-width: 100%; height: auto }
@@ -158,7 +159,7 @@ def _official(handed_in: Sequence[dict[str, Any]]) -> str:
 def _table(
     name: str, columns: Sequence[str], body: Mapping[str, Sequence[Sequence[str]]], words: int
 ) -> str:
-    """A table that scrolls sideways where it is too wide.
+    """A table without empty columns, that scrolls sideways where it is too wide.
 
     Args:
       name: what it is called.
@@ -167,17 +168,17 @@ def _table(
         cell is the heading of its row.
       words: so many columns hold words, the others numbers.
     """
+    every = [row for rows in body.values() for row in rows]
+    kept = [i for i in range(len(columns)) if not every or any(row[i] for row in every)]
     kinds = ["" if i < words else ' class="n"' for i in range(len(columns))]
-    heads = "".join(
-        f'<th scope="col"{kind}>{text}</th>' for kind, text in zip(kinds, columns, strict=True)
-    )
+    heads = "".join(f'<th scope="col"{kinds[i]}>{columns[i]}</th>' for i in kept)
     groups = []
     for group, rows in body.items():
-        over = f'<tr><th scope="rowgroup" colspan="{len(columns)}">{group}</th></tr>\n'
+        over = f'<tr><th scope="rowgroup" colspan="{len(kept)}">{group}</th></tr>\n'
         groups.append("<tbody>\n" + (over if group else ""))
-        for first, *cells in rows:
-            rest = "".join(f"<td{k}>{c}</td>" for k, c in zip(kinds[1:], cells, strict=True))
-            groups.append(f'<tr><th scope="row">{first}</th>{rest}</tr>\n')
+        for row in rows:
+            rest = "".join(f"<td{kinds[i]}>{row[i]}</td>" for i in kept[1:])
+            groups.append(f'<tr><th scope="row">{row[0]}</th>{rest}</tr>\n')
         groups.append("</tbody>\n")
     label = f'role="region" aria-label="{_escape(name)}" tabindex="0"'
     return (
@@ -289,13 +290,15 @@ def _example(judged: Judged, metric: str) -> str:
 
 
 def _references(line: Line, code: str) -> str:
-    texts = list(dict.fromkeys(line["references"]))
-    if len(texts) == 1:
-        return _text(texts[0], code)
+    """Those that most people gave first."""
+    counts = Counter(line["references"]).most_common()
+    if len(counts) == 1:
+        return _text(counts[0][0], code)
     items = "".join(
-        f'<li dir="auto"{_lang(code)}>{_said(text)}</li>' for text in texts[:REFERENCES]
+        f'<li dir="auto"{_lang(code)}>{_said(text)}{f" ×{count}" if count > 1 else ""}</li>'
+        for text, count in counts[:REFERENCES]
     )
-    more = len(texts) - REFERENCES
+    more = len(counts) - REFERENCES
     return f"<dd><ul>{items}{f'<li>and {more:,} more</li>' if more > 0 else ''}</ul></dd>"
 
 

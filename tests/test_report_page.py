@@ -108,12 +108,17 @@ def test_every_record_of_the_model_is_shown_with_its_signature():
         record("new_rate", "as-yet-unknown", 7.25),
         record(system="majority", score=1.5),
     ]
-    page = Page(report_page.page(results(*scores), []))
+    made = report_page.page(results(*scores), [])
+    page = Page(made)
     text = "".join(page.texts)
     assert "chrF: 61.5 (95 %: 60.0–63.0)" in text
     assert "new_rate: 7.2" in text
     assert len(widths(page)) == 3, "a control has no bars"
     assert all(one["signature"] in text for one in scores)
+    heads = re.findall('<th scope="col"[^>]*>([^<]*)', made)
+    summarised, measured = heads[:6], heads[6:]
+    assert summarised == ["split", "metric", "model", "majority", "n", "languages"], "none is empty"
+    assert measured == ["metric", "model", "95 %", "majority", "n"]
     for header in page.all("th"):
         assert header["scope"] in ("col", "row", "rowgroup")
     assert page.all("html") == [{"lang": "en"}]
@@ -288,12 +293,14 @@ def test_in_a_browser_bars_are_proportional_and_pictures_load(tab, evaluated, wi
 
 
 def test_in_a_browser_hostile_texts_are_shown(tab, tmp_path):
-    hostile = line(1, HOSTILE, HOSTILE, prompt=HOSTILE, lang="ar")
+    hostile = line(1, HOSTILE, HOSTILE, HOSTILE, "other", prompt=HOSTILE, lang="ar")
     made = report_page.page(results(record()), [shown(Judged(hostile, 0.0, 0.0))])
     (tmp_path / "report.html").write_text(made, encoding="utf-8")
     look(tab, tmp_path / "report.html", 390)
     texts = tab.evaluate("[...document.querySelectorAll('.examples dd')].map(d => d.textContent)")
-    assert texts[:3] == [HOSTILE] * 3
+    assert texts[:3] == [HOSTILE, HOSTILE, f"{HOSTILE} ×2other"]
+    styles = "[...document.querySelectorAll('.examples li')].map(i => getComputedStyle(i).border)"
+    assert [border.startswith("0px") for border in tab.evaluate(styles)] == [False, True, True]
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
     assert_stands_alone(tab)
 
