@@ -2,19 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A web page in which every word of an answer shows the patches that the decoder looked at.
 
-    HEAD, then `picture_section(...)` for each picture, then TAIL: one file that stands alone
+    HEAD, then `picture_section(...)` for each picture, then the TAIL of every page
 
 Words are radio buttons, and the map of a word lies inside its label: pointing at it, choosing it or
-reaching it with the keyboard lays the map over the picture. This is done by CSS alone. The page has
-no script, and its content security policy allows nothing but the styles and pictures inside it. A
-page that was cut short shows the pictures that it holds.
+reaching it with the keyboard lays the map over the picture. This is done by CSS alone. A page that
+was cut short shows the pictures that it holds.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,6 +22,7 @@ from pali.attention import Word
 from pali.image import Region
 from pali.languages import LANGUAGES
 from pali.tokenizer import SPACE
+from pali.web_page import data_uri, head
 
 LONGEST_SIDE = 360
 """Of a picture on the page, in CSS pixels; its file may have twice as many, for fine screens."""
@@ -33,15 +31,7 @@ LONGEST_SIDE = 360
 _STOPS = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 _LEVELS = 16
 
-HEAD = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>Where the model looked</title>
-<style>
-:root { color-scheme: light dark; font: 16px/1.6 system-ui, sans-serif }
+_STYLE = """\
 body { max-width: 70rem; margin: auto; padding: 1rem }
 h2 { overflow-wrap: anywhere }
 .both { position: relative; display: grid; grid-template-columns: var(--w) 1fr; gap: 2rem;
@@ -67,15 +57,18 @@ input { appearance: none; width: 0; height: 0; margin: 0; outline: none }
  .both { grid-template-columns: 1fr; gap: 0 }
  .words { max-height: 45vh }
 }
-</style>
+"""
+
+HEAD = (
+    head("Where the model looked", _STYLE, line=1.6)
+    + """\
 <h1>Where the model looked</h1>
 <p>Point at a word, or choose one: its map lies over the picture. The lighter a patch, the more of
 the decoder’s cross-attention it had while that word was written (mean over layers and heads); each
 map is scaled to its own lightest patch. What no map covers the model did not see. Words in scripts
 without spaces are shown in pieces. This tells where the decoder read, not why.</p>
 """
-
-TAIL = "</html>\n"
+)
 
 
 def picture_section(
@@ -153,7 +146,7 @@ def _map(patches: Float[np.ndarray, "rows columns"]) -> str:
     levels = np.round(patches / highest * (_LEVELS - 1)).astype(np.uint8)
     image = Image.fromarray(levels).convert("P")
     image.putpalette(_palette())
-    return _data_uri(image, "png", bits=4, optimize=True)
+    return data_uri(image, "png", bits=4, optimize=True)
 
 
 def _palette() -> list[int]:
@@ -165,10 +158,4 @@ def _palette() -> list[int]:
 def _jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> str:
     image = Image.fromarray(picture)
     image.thumbnail((2 * LONGEST_SIDE, 2 * LONGEST_SIDE))
-    return _data_uri(image, "jpeg", quality=85)
-
-
-def _data_uri(image: Image.Image, kind: str, **options: int) -> str:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(image, "jpeg", quality=85)

@@ -7,6 +7,8 @@
                                they are made; the same command goes on where it was interrupted
     workdir/metrics.json       the score records (pali/metrics/records.py)
     workdir/report.md          the same as tables
+    workdir/report.html        the same as bars, with the best and worst predictions and their
+                               pictures (pali/report_page.py)
     workdir/submissions/       of public benchmarks: what their servers take (pali/official.py)
 
 Examples come from the registered tasks: every split but "train", the metrics that the task file
@@ -31,7 +33,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 import pali
-from pali import official, ranking, report, sharding
+from pali import official, ranking, report, report_page, sharding
+from pali.best_and_worst import best_and_worst
 from pali.checkpoints import pretrained
 from pali.checkpoints.hub import locate
 from pali.config import PaLIConfig
@@ -108,14 +111,13 @@ def main(
             found = [predict(loaded, split, path, progress) for split in splits]
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; the same command goes on from {path}") from None
-    scores = []
+    scores, handed_in, examples = [], [], []
     for split, lines in zip(splits, found, strict=True):
-        scores += records.score(lines, split.metric_fns, split.benchmark.english)
-    handed_in = [
-        record
-        for split, lines in zip(splits, found, strict=True)
-        if (record := official.score(split, lines, workdir)) is not None
-    ]
+        own = records.score(lines, split.metric_fns, split.benchmark.english)
+        scores += own
+        if (made := official.score(split, lines, workdir)) is not None:
+            handed_in.append(made.record)
+        examples.append(best_and_worst(split, lines, own, made))
     results = {
         "model": {"folder": str(folder), "fingerprint": fingerprint(folder)},
         "pali": pali.__version__,
@@ -130,6 +132,8 @@ def main(
     markdown = report.markdown(results, lines)
     markdown += official.markdown(handed_in)
     (workdir / "report.md").write_text(markdown, encoding="utf-8")
+    page = report_page.page(results, examples)
+    (workdir / "report.html").write_text(page, encoding="utf-8")
     report.show(results, console)
     for said in official.lines_of(handed_in):
         console.print(said, markup=False, highlight=False, soft_wrap=True)
@@ -302,7 +306,7 @@ def claim(workdir: Path, folder: Path, overwrite: bool = False) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     run = workdir / "run.json"
     if overwrite:
-        for name in ("run.json", "predictions.jsonl", "metrics.json", "report.md"):
+        for name in ("run.json", "predictions.jsonl", "metrics.json", "report.md", "report.html"):
             (workdir / name).unlink(missing_ok=True)
         official.clear(workdir)
     mine = {"model": str(folder), "fingerprint": fingerprint(folder)}

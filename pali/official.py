@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pali.benchmarks import predictions
 from pali.benchmarks.benchmark import Item
@@ -50,14 +50,24 @@ def class_names(split: Split) -> dict[str, str]:
     return source.names if source is not None and source.specification.names else {}
 
 
-def score(split: Split, lines: Iterable[Line], workdir: Path) -> dict[str, Any] | None:
+class Official(NamedTuple):
+    """What is known of the file of a split."""
+
+    record: dict[str, Any]
+    """For metrics.json."""
+    per_item: dict[str, float]
+    """Id of the item -> its own score by the record's metric; {} where it has none."""
+
+
+def score(split: Split, lines: Iterable[Line], workdir: Path) -> Official | None:
     """Writes the file of a split and scores it.
 
     Returns:
-      benchmark, split, task, file, official (of all items), and what `pali score --json` prints:
-      metric, score, scores, groups, n, signature, signatures, notes. Where it cannot be scored, as
-      without the segmenters of Crossmodal-3600, "error" in their place: the predictions are kept,
-      and `pali score` scores the file later. None if the split is of no benchmark.
+      A record of benchmark, split, task, file, official (of all items), and what `pali score
+      --json` prints: metric, score, scores, groups, n, signature, signatures, notes. Where it
+      cannot be scored, as without the segmenters of Crossmodal-3600, "error" in their place: the
+      predictions are kept, and `pali score` scores the file later. None if the split is of no
+      benchmark.
     """
     source = benchmark_of(split)
     if source is None:
@@ -81,8 +91,8 @@ def score(split: Split, lines: Iterable[Line], workdir: Path) -> dict[str, Any] 
             benchmark, source.split, source.items, rows, str(source.root), partial=not whole
         )
     except (ValueError, RuntimeError, ModuleNotFoundError) as error:
-        return record | {"error": str(error)}
-    return record | {
+        return Official(record | {"error": str(error)}, {})
+    record |= {
         "metric": found.metric,
         "score": found.score,
         "scores": found.scores,
@@ -92,6 +102,7 @@ def score(split: Split, lines: Iterable[Line], workdir: Path) -> dict[str, Any] 
         "signatures": found.signatures,
         "notes": found.notes,
     }
+    return Official(record, {k: v for k, v in found.per_item.items() if v is not None})
 
 
 def lines_of(records: Sequence[dict[str, Any]]) -> list[str]:

@@ -68,12 +68,12 @@ def rows(scores: Sequence[Record]) -> list[list[str]]:
             [
                 split,
                 summary.name(metric, variant),
-                _number(systems.get("model")),
-                _interval(systems.get("model")),
-                _number(systems.get("baseline")),
+                number(systems.get("model")),
+                interval(systems.get("model")),
+                number(systems.get("baseline")),
                 _lead(systems.get("baseline")),
-                _number(systems.get("majority")),
-                _number(systems.get("shuffled")),
+                number(systems.get("majority")),
+                number(systems.get("shuffled")),
                 f"{some['chance']:.1f}" if "chance" in some else "",
                 f"{some.get('judged', some['n']):,}",
             ]
@@ -232,7 +232,8 @@ def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), line("---" for _ in header), *map(line, body)])
 
 
-def _number(record: Record | None) -> str:
+def number(record: Record | None) -> str:
+    """The score, "" of none."""
     return "" if record is None else f"{record['score']:.1f}"
 
 
@@ -243,7 +244,8 @@ def _lead(record: Record | None) -> str:
     return f"{record['lead']['score']:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def _interval(record: Record | None) -> str:
+def interval(record: Record | None) -> str:
+    """Its 95 % interval, "" where it has none."""
     if record is None or "interval" not in record:
         return ""
     low, high = record["interval"]

@@ -2,16 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contact sheets: the pictures of some examples, with the boxes that their answers name.
 
-As one picture (`.png`), or as a page (`.html`) that has prompt and answer beside each of them. The
-page is one file that stands alone, without a script; its content security policy allows nothing
-but the styles and pictures inside it.
+As one picture (`.png`), or as a page (`.html`) that has prompt and answer beside each of them.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +19,7 @@ from PIL import Image
 
 from pali.boxes import parse_boxes
 from pali.drawing import draw_boxes
+from pali.web_page import TAIL, data_uri, head
 
 KINDS = (".png", ".html")
 """What a sheet can be, by the end of its name."""
@@ -32,26 +29,15 @@ SIDE = 192
 
 COLUMNS = 8
 
-_HEAD = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
-body {{ margin: auto; max-width: 90rem; padding: 1rem }}
-ol {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1.5rem;
- padding-left: 1.5rem }}
-li, h1 {{ overflow-wrap: anywhere }}
-img {{ display: block; max-width: 100% }}
-dl {{ margin: .25rem 0 }}
-dt {{ opacity: .75; font-size: .8rem }}
-dd {{ margin: 0 }}
-</style>
-<h1>{title}</h1>
-<ol>
+_STYLE = """\
+body { margin: auto; max-width: 90rem; padding: 1rem }
+ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1.5rem;
+ padding-left: 1.5rem }
+li, h1 { overflow-wrap: anywhere }
+img { display: block; max-width: 100% }
+dl { margin: .25rem 0 }
+dt { opacity: .75; font-size: .8rem }
+dd { margin: 0 }
 """
 
 
@@ -101,7 +87,8 @@ def check_kind(path: Path) -> None:
 def page(title: str, examples: Sequence[Shown]) -> str:
     """A page in HTML: each picture with its boxes, its task, prompt and answer."""
     items = "".join(f"<li>{_item(shown)}</li>\n" for shown in examples)
-    return f"{_HEAD.format(title=html.escape(title))}{items}</ol>\n</html>\n"
+    begin = f"{head(title, _STYLE)}<h1>{html.escape(title)}</h1>\n<ol>\n"
+    return f"{begin}{items}</ol>\n{TAIL}"
 
 
 def contact_sheet(
@@ -149,12 +136,9 @@ def _item(shown: Shown) -> str:
 def _picture(shown: Shown) -> str:
     if shown.image is None:
         return ""
-    file = io.BytesIO()
     drawn = with_boxes(shown.image, shown.answer)
-    Image.fromarray(drawn).save(file, "PNG", optimize=True)
-    data = base64.b64encode(file.getvalue()).decode()
     height, width = drawn.shape[:2]
     return (
         f'<img alt="{html.escape(shown.answer or shown.task)}" width="{width}" height="{height}" '
-        f'src="data:image/png;base64,{data}">'
+        f'src="{data_uri(Image.fromarray(drawn), "png", optimize=True)}">'
     )

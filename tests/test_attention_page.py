@@ -13,10 +13,11 @@ from PIL import Image
 
 from pali import attention_page
 from pali.attention import Word
-from pali.attention_page import HEAD, TAIL, picture_section
+from pali.attention_page import HEAD, picture_section
 from pali.cli import main
 from pali.commands import caption, pictures
 from pali.image import Region
+from pali.web_page import TAIL
 from tests import browser
 
 

@@ -183,6 +183,10 @@ def test_every_benchmark_is_evaluated_end_to_end(evaluated):
     assert "no official score" in "\n".join(lines_of(results["official"]))
     report = (workdir / "report.md").read_text("utf-8")
     assert all(record["file"] in report for record in found.values())
+    page = (workdir / "report.html").read_text("utf-8")
+    assert all(record["signature"] in page for record in found.values())
+    assert "Ranked by the official vqa_accuracy of each prediction" in page
+    assert "cannot be had" not in page
     lines = evaluate.read_lines(workdir / "predictions.jsonl")
     first = next(line for line in lines if line["task"] == "vqav2")
     assert (type(first["item"]), len(first["references"])) == (int, 10)

@@ -28,6 +28,7 @@ LAYERS = [
         "metrics",
         "tokenizer",
         "image",
+        "web_page",
     ],
     ["asking", "benchmarks", "constraints", "drawing", "sheet"],
     ["models", "compilation_cache"],
@@ -47,7 +48,18 @@ LAYERS = [
     ["data", "tasks"],
     ["objectives"],
     ["gradients", "memory"],
-    ["train", "training", "evaluate", "official", "predict", "report", "summary", "comparison"],
+    [
+        "train",
+        "training",
+        "evaluate",
+        "official",
+        "best_and_worst",
+        "predict",
+        "report",
+        "report_page",
+        "summary",
+        "comparison",
+    ],
     ["cli", "commands", "__init__", "__main__"],
 ]
 LAYER = {room: i for i, row in enumerate(LAYERS) for room in row}

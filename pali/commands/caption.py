@@ -114,7 +114,7 @@ class _Page:
         """Ends the page."""
         if self.file is None:
             return
-        from pali.attention_page import TAIL
+        from pali.web_page import TAIL
 
         try:
             with self.file:

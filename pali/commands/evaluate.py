@@ -13,9 +13,9 @@ from pali.commands.mesh import MESH_HELP, read_mesh
 
 SUMMARY = """Predictions and scores of a model on tasks.
 
-The workdir then holds predictions.jsonl, metrics.json and report.md. Of several tasks one table of
-their main metrics is shown, and report.md has the rest. After an interruption the same command goes
-on.
+The workdir then holds predictions.jsonl, metrics.json, report.md and report.html, a page with bars
+and pictures. Of several tasks one table of their main metrics is shown, and the reports have the
+rest. After an interruption the same command goes on.
 
 With --compare nothing is predicted: two finished workdirs are read, and what the second scores more
 than the first is shown, with 95 % intervals from paired bootstrap draws."""
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise missing_extra(error) from error
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
-    for name in ("metrics.json", "report.md", "predictions.jsonl"):
+    for name in ("metrics.json", "report.md", "report.html", "predictions.jsonl"):
         print(Path(workdir) / name)
     return 0
 

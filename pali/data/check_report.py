@@ -5,15 +5,12 @@
     page(report, examples)   one HTML file that stands alone: tables, records, small pictures
     LANGUAGE_COLUMNS, language_rows(report)   the table of languages, for the page and a terminal
 
-The page has no script, and its content security policy allows nothing but the styles and pictures
-inside it. Whatever comes from the data is escaped.
+Whatever comes from the data is escaped.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +22,7 @@ from pali.data.picture_facts import pixels_of
 from pali.data.skipping import REASONS
 from pali.image import ImageError
 from pali.languages import LANGUAGES
+from pali.web_page import TAIL, data_uri, head
 
 THUMBNAIL = 96
 """Longest side of a picture on the page, in CSS pixels; its file may have twice as many."""
@@ -42,15 +40,7 @@ LEVELS = (
 )
 """Key in the report, heading, what its things are."""
 
-_HEAD = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>Data check</title>
-<style>
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
+_STYLE = """\
 body { max-width: 75rem; margin: auto; padding: 1rem }
 h1, h2, td, p { overflow-wrap: anywhere }
 .wide { overflow-x: auto }
@@ -60,7 +50,6 @@ th, td { padding: .25rem .75rem; text-align: start; vertical-align: top;
 th { white-space: nowrap }
 .n { text-align: end; font-variant-numeric: tabular-nums; white-space: nowrap }
 img { max-width: 96px; max-height: 96px; vertical-align: middle }
-</style>
 """
 
 
@@ -73,7 +62,7 @@ def page(report: Mapping[str, Any], examples: Mapping[str, Sequence[tuple[list[R
     """
     pictures = report["pictures"]
     parts = [
-        _HEAD,
+        head("Data check", _STYLE),
         f"<h1>{_escape(report['source'])}</h1>\n",
         f"<p>{report['rows']:,} records, {report['usable']:,} that training can use;"
         f" {pictures['names']:,} pictures.</p>\n",
@@ -106,7 +95,7 @@ def page(report: Mapping[str, Any], examples: Mapping[str, Sequence[tuple[list[R
             if shown := [example for example in examples.get(name, ()) if example[0]]:
                 parts += [f"<h2>{_escape(name)}</h2>\n<p>{_escape(meaning)}</p>\n"]
                 parts.append(_examples(shown))
-    return "".join([*parts, "</html>\n"])
+    return "".join([*parts, TAIL])
 
 
 def of_whole(examples: Mapping[str, Sequence[tuple[list[Row], str]]], name: str) -> str:
@@ -174,10 +163,7 @@ def _thumbnail(row: Row) -> str:
     except ImageError:
         return ""
     image.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
-    file = io.BytesIO()
-    image.save(file, "jpeg", quality=80)
-    content = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="" src="data:image/jpeg;base64,{content}">'
+    return f'<img alt="" src="{data_uri(image, "jpeg", quality=80)}">'
 
 
 def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:

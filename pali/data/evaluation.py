@@ -11,18 +11,23 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
 from pali.config import ImageSize, PixelConfig
 from pali.data import pipeline
 from pali.data.benchmarks import BENCHMARKS, Benchmark
-from pali.data.preprocessors import Tokenize
+from pali.data.preprocessors import (
+    DecodePicture,
+    DecodeRandomCrop,
+    Tokenize,
+    decode_picture,
+)
 from pali.data.skipping import RecordError
 from pali.generation import MAX_LENGTH
-from pali.image import resize
+from pali.image import Region, resize, seen_region
 from pali.metrics.exact_match import as_references, normalise
 from pali.tokenizer import Tokenizer
 
@@ -74,6 +79,24 @@ class Split:
         record = self.records.record(example.index)
         image = pipeline.apply(self.functions, record)["image"]
         return resize(image, self.image_size, self.pixels)
+
+    def picture_to_show(self, example: Example, side: int) -> tuple[np.ndarray, Region]:
+        """The picture as people look at it: a file's is whole, and one that is drawn is finer.
+
+        Args:
+          example: of this split, which has pictures.
+          side: pixels, height and width, of a picture that is drawn.
+
+        Returns:
+          u8[h w 3], and the part of it that the model sees.
+
+        Raises:
+          RecordError: the record has no picture.
+          ImageError: its file cannot be read, or has gone.
+        """
+        functions = [_to_show(function, side) for function in self.functions]
+        image = pipeline.apply(functions, self.records.record(example.index))["image"]
+        return image, seen_region(image.shape, self.image_size, self.pixels)
 
     @property
     def pictured(self) -> bool:
@@ -221,3 +244,11 @@ def _choices(examples: Sequence[Example], count: int) -> list[Example]:
 
 def _makes_image(function: pipeline.Function) -> bool:
     return getattr(function, "makes_image", False)
+
+
+def _to_show(function: pipeline.Function, side: int) -> pipeline.Function:
+    if isinstance(function, DecodePicture | DecodeRandomCrop):
+        return lambda example: example | {"image": decode_picture(example)}
+    if _makes_image(function) and is_dataclass(function) and hasattr(function, "size"):
+        return cast("Any", replace(cast("Any", function), size=side))
+    return cast("pipeline.Function", function)

@@ -106,7 +106,7 @@ class DecodePicture:
           ImageError: the file cannot be read; named by "image_key", which bytes may do without.
           RecordError: there are neither bytes nor a path.
         """
-        image = resize(_decoded(example), self.size, self.pixels)
+        image = resize(decode_picture(example), self.size, self.pixels)
         return example | {"image": image}
 
     def content(self, example: Example) -> str:
@@ -116,7 +116,7 @@ class DecodePicture:
             return content_of_file(content)
         if isinstance(key, str):
             return content_of_path(key)
-        return content_of_pixels(_decoded(example))
+        return content_of_pixels(decode_picture(example))
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class DecodeRandomCrop:
 
     def __call__(self, example: Example) -> Example:
         """Makes "image" pixels; it raises what DecodePicture raises."""
-        image = _decoded(example)
+        image = decode_picture(example)
         generator = seeded(f"{example['draw']}/crop")
         scale = math.sqrt(generator.uniform(self.least, 1))
         height, width = (max(1, round(scale * side)) for side in image.shape[:2])
@@ -149,8 +149,13 @@ class DecodeRandomCrop:
         return DecodePicture(self.size, self.pixels).content(example)
 
 
-def _decoded(example: Example) -> UInt8[np.ndarray, "h w 3"]:
-    """The whole picture, at its own size."""
+def decode_picture(example: Example) -> UInt8[np.ndarray, "h w 3"]:
+    """The whole picture of a record, at its own size: of its bytes in "image", else "image_key".
+
+    Raises:
+      ImageError: the file cannot be read.
+      RecordError: there are neither bytes nor a path.
+    """
     content, key = example.get("image"), example.get("image_key")
     if isinstance(content, bytes):
         return decode_image(content, None if key is None else display_name(key))
