@@ -110,7 +110,7 @@ def test_texts_are_compared_with_the_lengths_of_a_config_that_says_none(folder, 
     assert report["doubtful"] == {"cut_targets": 1}
     longest = report["languages"]["en"]["pieces"]["max"] + 1
     assert longest > limits["targets"]
-    said = f"texts of more than {limits['targets']} pieces: 1 (training cuts them if its config has"
+    said = f"texts of more than {limits['targets']} pieces: 1 (training cuts them with "
     out = capsys.readouterr().out
     assert said in out
     assert f"the longest: {longest} with its end" in out

@@ -125,7 +125,7 @@ def about_lengths(report: Mapping[str, Any]) -> str:
         limit, cut = report["limits"][name], report["doubtful"].get(f"cut_{name}", 0)
         if limit is not None and longest:
             said.append(
-                f"{what} of more than {limit} pieces: {cut:,} (training cuts them if its config has "
+                f"{what} of more than {limit} pieces: {cut:,} (training cuts them with "
                 f"data.{name}_length={limit}); the longest: {longest + 1:,} with its end"
             )
     return f"Lengths: {'; '.join(said) or 'compared with nothing'}."
