@@ -94,6 +94,11 @@ def decode_image(source: Any, name: str | None = None) -> UInt8[np.ndarray, "h w
     Raises:
       ImageError: no such file, not a picture, damaged, or more than `MAX_PIXELS` pixels.
     """
+    return np.array(_decode(source, name))
+
+
+def _decode(source: Any, name: str | None) -> Image.Image:
+    """As `decode_image`; an RGB picture of PIL's, which may be the one that was given."""
     if name is None:
         name = display_name(source) if isinstance(source, str | os.PathLike) else "the picture"
     if isinstance(source, str | os.PathLike):
@@ -122,19 +127,26 @@ def resize(
         it: the picture is scaled until it just covers `size`, and what lies beyond is cut off, at
         both ends alike (of a square: the shorter side to the size, then the middle, as for CLIP).
     """
-    high, wide = image_shape(size)
-    if image.shape == (high, wide, 3):
+    if image.shape == (*image_shape(size), 3):
         return image
-    whole, resample = Image.fromarray(image), Image.Resampling[pixels.resample.upper()]
+    return np.array(_resize(Image.fromarray(image), size, pixels))
+
+
+def _resize(whole: Image.Image, size: ImageSize, pixels: PixelConfig) -> Image.Image:
+    high, wide = image_shape(size)
+    if whole.size == (wide, high):
+        return whole
+    resample = Image.Resampling[pixels.resample.upper()]
     if pixels.fit == "squash":
-        return np.array(whole.resize((wide, high), resample))
-    (rows, columns), (top, left) = _covering(image.shape, (high, wide))
+        return whole.resize((wide, high), resample)
+    shape = (whole.height, whole.width)
+    (rows, columns), (top, left) = _covering(shape, (high, wide))
     if rows * columns > MAX_ENLARGED:
-        seen = seen_region(image.shape, size, pixels)
+        seen = seen_region(shape, size, pixels)
         box = (seen.left, seen.top, seen.right, seen.bottom)
-        return np.array(whole.resize((wide, high), resample, box))
+        return whole.resize((wide, high), resample, box)
     covering = whole.resize((columns, rows), resample)
-    return np.array(covering.crop((left, top, left + wide, top + high)))
+    return covering.crop((left, top, left + wide, top + high))
 
 
 def seen_region(shape: tuple[int, ...], size: ImageSize, pixels: PixelConfig) -> Region:
@@ -157,8 +169,8 @@ def seen_region(shape: tuple[int, ...], size: ImageSize, pixels: PixelConfig) ->
 def load_image(
     source: Any, size: ImageSize, pixels: PixelConfig = PixelConfig(), name: str | None = None
 ) -> UInt8[np.ndarray, "high wide 3"]:
-    """`decode_image`, then `resize`."""
-    return resize(decode_image(source, name), size, pixels)
+    """`decode_image`, then `resize`; the whole picture is never copied into an array."""
+    return np.array(_resize(_decode(source, name), size, pixels))
 
 
 def _covering(
@@ -276,7 +288,7 @@ def _checked_upright_size(image: Image.Image, name: str) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def _decode_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def _decode_pil(image: Image.Image, name: str) -> Image.Image:
     _checked_size(image, name)
     try:
         image.load()
@@ -286,7 +298,7 @@ def _decode_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image)
-        return np.array(image.convert("RGB"))
+        return image if image.mode == "RGB" else image.convert("RGB")
     except ImageError:
         raise
     except Exception as error:
@@ -297,6 +309,8 @@ def _decode_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # PIL would copy it.
         return ImageOps.exif_transpose(image)
     except Exception:  # Broken EXIF beside good pixels: the picture is worth more than its tag.
         return image
@@ -324,7 +338,7 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray((grey * 255 + 0.5).astype(np.uint8))
 
 
-def _decode_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def _decode_array(array: np.ndarray, name: str) -> Image.Image:
     shape = "x".join(map(str, array.shape))
     if array.ndim == 2:
         array = array[:, :, None]

@@ -148,6 +148,25 @@ def test_every_benchmark_is_a_task_with_its_splits(data):
     assert tasks["vqav2"].splits == {"train": 3, "validation": 3}
     assert list(tasks["refcoco"].splits) == ["train", "validation", "testA", "testB"]
     assert tasks["maxm"].languages == ("fr", "th")
+    assert set(tasks["xgqa"].languages) > {"en"}, "questions count, not answers alone"
+
+
+def test_without_its_files_a_benchmark_is_in_the_languages_it_is_published_in(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PALI_DATA", str(tmp_path))
+    tasks = registered().tasks
+    assert tasks["maxm"].languages == ("en", "fr", "he", "hi", "ro", "th", "zh")
+    assert tasks["xgqa"].languages == ("bn", "de", "en", "id", "ko", "pt", "ru", "zh")
+    assert tasks["vqav2"].languages == ("en",)
+    assert [len(tasks[name].languages) for name in ("xm3600", "coco_35l", "xnli")] == [36, 35, 15]
+
+
+def test_items_are_in_the_languages_that_their_benchmark_says(data):
+    for name in BENCHMARKS:
+        for split in usual_splits(BENCHMARKS[name]).values():
+            source = BenchmarkItems(name, split)
+            assert source.languages_here <= set(source.published_languages), name
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from pali.cli import main
 from pali.commands import CommandError
 from pali.commands.data_check import spread
 from pali.commands.data_split import read_shares
+from pali.config import DataConfig
 from pali.data import checking, splitting
 from tests import browser
 
@@ -97,6 +98,24 @@ def test_records_are_shown_and_the_share_compared_with_what_training_allows(fold
     assert "4.00% of the records; a run stops at more than data.max_skipped, which is 1%" in out
     assert [f"line {n}:" in out for n in range(121, 126)] == [True, True, True, False, False]
     assert "\x1b" not in out
+
+
+def test_texts_are_compared_with_the_lengths_of_a_config_that_says_none(folder, capsys):
+    """And with those of --targets, if it is given."""
+    add(folder, {"image": "7.png", "lang": "en", "caption": "a red house in the hills " * 20})
+    assert check("--json", "check.json") == 1
+    report = json.loads((folder / "check.json").read_text())
+    limits = {"inputs": DataConfig.inputs_length, "targets": DataConfig.targets_length}
+    assert report["limits"] == limits
+    assert report["doubtful"] == {"cut_targets": 1}
+    longest = report["languages"]["en"]["pieces"]["max"] + 1
+    assert longest > limits["targets"]
+    said = f"texts of more than {limits['targets']} pieces: 1 (training cuts them with "
+    out = capsys.readouterr().out
+    assert said in out
+    assert f"the longest: {longest} with its end" in out
+    assert check("--targets", str(longest)) == 0
+    assert f"texts of more than {longest} pieces: 0 (" in capsys.readouterr().out
 
 
 def test_a_split_says_what_it_could_not_do(folder, capsys):

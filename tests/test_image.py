@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pali.config import PixelConfig
 from pali.image import MAX_PIXELS, ImageError, decode_image, load_image, resize, upright_size
 
 
@@ -202,6 +203,35 @@ def test_load_image_squeezes_the_whole_picture_onto_a_square():
     assert pixels.shape == (8, 8, 3)
     assert pixels[4, 0].tolist() == [200, 30, 10]
     assert pixels[4, 7].tolist() == [10, 60, 220]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("orientation", [None, 1, 6, 9])
+@pytest.mark.parametrize("fit", ["squash", "crop"])
+def test_loading_gives_the_pixels_of_decoding_and_then_resizing(mode, orientation, fit):
+    noise = np.random.default_rng(0).integers(0, 256, (23, 31, 3), np.uint8)
+    grey = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
+    image = grey if mode == "I;16" else Image.fromarray(noise).convert(mode)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    file = io.BytesIO()
+    image.save(file, "TIFF" if mode == "CMYK" else "PNG", exif=exif)
+    pixels = PixelConfig(fit=fit)
+    for size in (8, (40, 12), (23, 31)):
+        expected = resize(decode_image(file.getvalue()), size, pixels)
+        np.testing.assert_array_equal(load_image(file.getvalue(), size, pixels), expected)
+
+
+def test_a_picture_that_is_given_stays_as_it_is():
+    """Nothing is copied on the way, and what comes out can be written to."""
+    image = two_halves()
+    for pixels in (decode_image(image), load_image(image, (20, 40)), load_image(image, 8)):
+        pixels[:] = 0
+    assert image.tobytes() == two_halves().tobytes()
+    array = np.array(two_halves())
+    load_image(array, (20, 40))[:] = 0
+    assert array.any()
 
 
 # Bad input: each names the picture, says what is wrong, and is an ImageError.

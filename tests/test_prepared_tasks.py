@@ -12,6 +12,7 @@ from pali.data.pipeline import Drawn, replace_image_function
 from pali.data.preparing import prepare
 from pali.data.raw.dataset import Dataset, Part
 from pali.image import load_image
+from pali.languages import MC4_101, XM3600
 from pali.tokenizer import Tokenizer
 from tests.data.raw.fixtures import CODES, jpeg, name
 
@@ -65,6 +66,15 @@ TASKS = {
 }
 
 
+ENGLISH = ("en",)
+CAPTIONS_35L = tuple(sorted(set(XM3600) - {"quz"}))
+# Dataset -> the languages that are known without its files; of all others these alone tell.
+PUBLISHED = {
+    **{"cc3m": ENGLISH, "cc12m": ENGLISH, "cc3m_35l": CAPTIONS_35L, "coco_35l": CAPTIONS_35L},
+    "mc4": tuple(sorted({"he" if code == "iw" else code for code in MC4_101})),
+}
+
+
 def read(dataset: str, part: Part):
     pictures, records = RECORDS[dataset]
     image = {"image": jpeg(CODES[0])} if pictures == "own" else {}
@@ -107,9 +117,17 @@ def test_without_their_data_they_are_listed_and_not_evaluated(tmp_path, monkeypa
         assert "train" in listed[task].splits
         assert set(listed[task].splits.values()) == {None}
         assert "pali data prepare" in listed[task].missing
+        assert listed[task].languages == PUBLISHED.get(TASKS[task][0], ())
     assert not set(TASKS) & set(answering_tasks())
     with pytest.raises(FileNotFoundError, match="pali data prepare cc3m "):
         len(read_mixture("cc3m_captions")[0][0].source)
+
+
+def test_boxes_are_named_in_english_though_their_records_say_no_language(tmp_path, monkeypatch):
+    monkeypatch.setenv("PALI_DATA", str(tmp_path))
+    listed = registered().tasks
+    for dataset in ("coco", "objects365", "open_images", "visual_genome"):
+        assert listed[f"{dataset}_detection"].languages == ENGLISH
 
 
 def test_with_their_data_those_that_have_a_metric_are_evaluated(prepared, monkeypatch):

@@ -31,9 +31,10 @@ def test_mixtures_say_their_languages_sizes_and_what_is_not_here():
     text = task_tables.registry(found)
     assert "Prepared cc3m" in text
     lines = [line.strip() for line in text.splitlines()]
-    assert "languages 2: en sw, train 1,200, 1 of 2 tasks not here (1)" in lines
     assert "languages 2: en sw, train 1,200" in lines
     assert "none here (1)" in lines
+    assert any(line.split("  ")[-2:] == ["its data tell", "not here (1)"] for line in lines)
+    assert "languages 2: en sw and more, train 1,200, 1 of 2 tasks not here (1)" in lines
     assert f"(1) {none}" in lines
     assert max(map(len, lines)) <= task_tables.WIDTH
 

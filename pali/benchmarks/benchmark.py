@@ -227,6 +227,8 @@ class Benchmark:
     """Whether it is about pictures, and not about text alone."""
     names: Callable[[Files], dict[str, str]] | None = None
     """The files of a split -> name of each class, by its number, where classes are asked for."""
+    languages: Sequence[str] = ("en",)
+    """Those of its questions and answers, as pali spells them."""
 
     def items(self, references: Path, split: str | None = None) -> list[Item]:
         """The items of a split.

@@ -16,6 +16,7 @@ from pali.benchmarks.benchmark import Benchmark, Files, Item, Split, Submission,
 from pali.benchmarks.rows import document
 from pali.benchmarks.texts import Mean, Measure, TextScorer
 from pali.languages import XGQA as XGQA_LANGUAGES
+from pali.languages import resolve_many
 
 _RAW = Measure("exact_match", "exact_match", "raw")
 
@@ -101,4 +102,5 @@ XGQA = Benchmark(
     documented="https://github.com/adapter-hub/xGQA",
     anchors=paligemma("58.37", "59.07", "mean of 8 languages, per cent"),
     differs="The paper's mean leaves out English; big_vision's has all eight.",
+    languages=resolve_many(XGQA_LANGUAGES),
 )

@@ -123,6 +123,7 @@ XNLI = Benchmark(
     pictures=False,
     licence="CC BY-NC, as recalled; see the publisher",
     documented="https://github.com/facebookresearch/XNLI",
+    languages=XNLI_LANGUAGES,
 )
 
 XQUAD = Benchmark(
@@ -141,4 +142,5 @@ XQUAD = Benchmark(
     documented="https://github.com/google-deepmind/xquad",
     differs="Thai and Chinese are split at spaces, as mT5's reports do, as recalled; other scripts "
     "segment them.",
+    languages=XQUAD_LANGUAGES,
 )

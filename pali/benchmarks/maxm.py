@@ -20,7 +20,7 @@ from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split
 from pali.benchmarks.rows import document
 from pali.benchmarks.texts import Mean, Measure, Texts, measured
 from pali.languages import MAXM as LANGUAGES
-from pali.languages import resolve
+from pali.languages import resolve, resolve_many
 from pali.metrics.answer_match import RULES
 from pali.prompts import PROMPTS
 
@@ -101,4 +101,5 @@ MAXM = Benchmark(
     licence="see the publisher; the pictures are those of Crossmodal-3600",
     documented="https://github.com/google-research-datasets/maxm",
     differs="The paper's rule for equal answers was not published as a script.",
+    languages=resolve_many(LANGUAGES),
 )

@@ -23,7 +23,7 @@ from pali.benchmarks.rows import Row
 from pali.benchmarks.texts import Mean
 from pali.languages import COCO_35L as COCO_LANGUAGES
 from pali.languages import XM3600 as XM_LANGUAGES
-from pali.languages import resolve
+from pali.languages import resolve, resolve_many
 from pali.metrics.pairs import read_json_lines
 from pali.prompts import PROMPTS
 
@@ -127,6 +127,7 @@ CROSSMODAL_3600 = Benchmark(
     differs="Which tool made the released tokens is not published, so PaLI's numbers cannot be "
     "reproduced exactly; --check-tokenizer measures how near ours come. PaLI's mean leaves out "
     "Quechua, PaliGemma's English.",
+    languages=resolve_many(XM_LANGUAGES),
 )
 
 COCO_35L = Benchmark(
@@ -141,4 +142,5 @@ COCO_35L = Benchmark(
     anchors=paligemma("139.2 / 115.8 / 116.4", what="en / without en / all, CIDEr x 100"),
     differs="References are tokenised and in lower case as published, and go through PTB as in "
     "big_vision. English is taken from the rows of German, once.",
+    languages=resolve_many(COCO_LANGUAGES),
 )

@@ -130,4 +130,5 @@ MLT_2019 = Benchmark(
     documented="https://rrc.cvc.uab.es/?ch=15",
     differs="The competition scores detected words; this is transcription, PaLI's way of asking. "
     "Lines are in the order of the file, which people may read otherwise.",
+    languages=("en", *_LANGUAGES.values()),
 )

@@ -19,6 +19,7 @@ from pali.commands import (
     result_console,
 )
 from pali.commands.rows import check_output, printable
+from pali.config import DataConfig
 
 if TYPE_CHECKING:
     from pali.data.checked_rows import Row, Rows
@@ -73,8 +74,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a SentencePiece model (default: the task's; for a file the embedded model's)",
     )
-    parser.add_argument("--inputs", type=int, metavar="N", help="pieces that the model reads")
-    parser.add_argument("--targets", type=int, metavar="N", help="pieces that the model writes")
+    for name, does in (("inputs", "reads"), ("targets", "writes")):
+        parser.add_argument(
+            f"--{name}",
+            type=int,
+            metavar="N",
+            default=getattr(DataConfig, f"{name}_length"),
+            help=f"pieces that the model {does}: data.{name}_length of its config (default: "
+            "%(default)s, of a config that does not say)",
+        )
     parser.add_argument("--html", metavar="FILE", help="write the report as a web page")
     parser.add_argument("--json", metavar="FILE", help="write the report for programs")
     parser.add_argument("--overwrite", action="store_true", help="replace reports that exist")
@@ -190,7 +198,6 @@ def _print(report: Mapping[str, Any], check: Check) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from pali.config import DataConfig
     from pali.data import check_report
 
     console = result_console(sys.stdout)
@@ -221,7 +228,8 @@ def _print(report: Mapping[str, Any], check: Check) -> None:
                 f"is {DataConfig.max_skipped:.0%} if its config does not say"
             )
     if report["languages"]:
-        say(f"\n{check_report.about_languages(report)}")
+        say(f"\n{check_report.about_lengths(report)}")
+        say(check_report.about_languages(report))
         if not report["detector"]:
             say(f"To tell them apart: {install_command('check')}")
         table = Table(box=None, header_style="bold", pad_edge=False)

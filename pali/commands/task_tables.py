@@ -23,6 +23,8 @@ _FIXED = "\u00a0"
 """A space at which no line is broken."""
 CUT = 0.01
 """Share of the prompts, or of the answers, that may be cut without a warning."""
+DATA_TELL = "its data tell"
+"""In place of languages, where a task has them from data alone that are not here."""
 FAMILY = 5
 """So many tasks that differ in their language alone are shown as one."""
 
@@ -37,7 +39,8 @@ def registry(found: Registered) -> str:
         sizes = _sizes(tasks, reasons)
         if len(names) > 1:
             sizes = f"{len(names)} tasks, together {sizes}"
-        rows.append((label, tasks[0].source, _few(languages), sizes))
+        known = DATA_TELL if _untold(tasks) and not languages else _few(languages)
+        rows.append((label, tasks[0].source, known, sizes))
     width = max((len(name) for name in found.mixtures), default=0) + 2
     mixtures = []
     for name, rates in found.mixtures.items():
@@ -156,13 +159,19 @@ def _whole(tasks: Sequence[RegisteredTask], reasons: list[str]) -> str:
         if task.missing not in reasons:
             reasons.append(task.missing)
     notes = sorted({reasons.index(task.missing) + 1 for task in missing})
-    said = [f"languages {_few(languages)}"] if languages else []
+    more = " and more" if _untold(tasks) else ""
+    said = [f"languages {_few(languages)}{more}"] if languages else []
     said += [f"{split}{_FIXED}{records:,}" for split, records in sizes.items() if records]
     if missing:
         some = f"{len(missing)} of {len(tasks)} tasks not here"
         there = "none here" if len(missing) == len(tasks) else some
         said.append(f"{there} ({', '.join(map(str, notes))})")
     return ", ".join(said)
+
+
+def _untold(tasks: Iterable[RegisteredTask]) -> bool:
+    """Whether data that are not here would tell of languages that are known from nowhere else."""
+    return any(task.missing and not task.languages for task in tasks)
 
 
 def _few(languages: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ from pali.data.pipeline import Example
 from pali.data.prepared import data_folder
 from pali.data.skipping import RecordError
 from pali.image import seen_region
+from pali.languages import resolve
 
 _NO_WORDS = "object"
 """What is meant by an expression of RefCOCO that is a number and nothing else."""
@@ -98,6 +99,18 @@ class BenchmarkItems:
     def per_language(self) -> dict[str, int]:
         """Language of the answer -> records."""
         return dict(sorted(Counter(item.lang for item in self.items).items()))
+
+    @property
+    def published_languages(self) -> tuple[str, ...]:
+        """Of the benchmark's questions and answers, whatever is here."""
+        return tuple(self.specification.languages)
+
+    @property
+    def languages_here(self) -> set[str]:
+        """Of the questions and answers of its items; `per_language` counts answers alone."""
+        groups = {group for item in self.items for group in item.groups}
+        asked = (group.partition("/") for group in groups)
+        return {*self.per_language, *(resolve(code) for kind, _, code in asked if kind == "lang")}
 
     @property
     def root(self) -> Path:

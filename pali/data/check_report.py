@@ -81,6 +81,7 @@ def page(report: Mapping[str, Any], examples: Mapping[str, Sequence[tuple[list[R
             ]
             parts += [f"<h2>{heading}</h2>\n", _table(("", "what", "how many"), body)]
     if report["languages"]:
+        parts += ["<h2>Lengths</h2>\n", f"<p>{_escape(about_lengths(report))}</p>\n"]
         parts += ["<h2>Languages</h2>\n", f"<p>{_escape(about_languages(report))}</p>\n"]
         rows = [[_escape(cell) for cell in row] for row in language_rows(report)]
         parts.append(_table(LANGUAGE_COLUMNS, rows))
@@ -101,6 +102,22 @@ def page(report: Mapping[str, Any], examples: Mapping[str, Sequence[tuple[list[R
 def of_whole(examples: Mapping[str, Sequence[tuple[list[Row], str]]], name: str) -> str:
     """What was found of a language as a whole, and not of one record; else empty."""
     return ", ".join(said for rows, said in examples.get(name, ()) if not rows)
+
+
+def about_lengths(report: Mapping[str, Any]) -> str:
+    """Where prompts and texts are cut, and how many of them are."""
+    languages = report["languages"].values()
+    of_texts = max((counts["pieces"]["max"] for counts in languages), default=0)
+    of_prompts = report["inputs"]["max"] if report["inputs"] else 0
+    said = []
+    for what, name, longest in (("prompts", "inputs", of_prompts), ("texts", "targets", of_texts)):
+        limit, cut = report["limits"][name], report["doubtful"].get(f"cut_{name}", 0)
+        if limit is not None and longest:
+            said.append(
+                f"{what} of more than {limit} pieces: {cut:,} (training cuts them with "
+                f"data.{name}_length={limit}); the longest: {longest + 1:,} with its end"
+            )
+    return f"Lengths: {'; '.join(said) or 'compared with nothing'}."
 
 
 def about_languages(report: Mapping[str, Any]) -> str:

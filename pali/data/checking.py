@@ -186,6 +186,7 @@ class Check:
                 "height": quantiles(self._heights),
                 "width": quantiles(self._widths),
             },
+            "limits": {"inputs": self._limits.inputs, "targets": self._limits.targets},
             "inputs": quantiles(self._inputs),
             "detector": self._detector.name if self._detector else None,
             "languages": languages,

@@ -29,6 +29,7 @@ from jaxtyping import UInt64
 
 from pali.data.drawing import number_of
 from pali.data.pipeline import Example
+from pali.data.raw import DATASETS
 from pali.data.records import unpack
 
 FORMAT = 2
@@ -81,6 +82,11 @@ class Prepared:
     def per_language(self) -> dict[str, int]:
         """Language -> records, of those that say theirs."""
         return read_manifest(self._root / self.dataset)["languages"].get(self.split, {})
+
+    @property
+    def published_languages(self) -> tuple[str, ...]:
+        """Of the dataset as it is published, whatever is here; () where only its data tell."""
+        return tuple(DATASETS[self.dataset].languages) if self.dataset in DATASETS else ()
 
     @property
     def _root(self) -> Path:

@@ -32,7 +32,7 @@ from pali.data.scenes import describe, render_scene
 from pali.data.skipping import RecordError, named, text_of, texts_of
 from pali.data.typesetting import typeset
 from pali.data.word_units import word_units
-from pali.image import check_is_file, decode_image, display_name, resize
+from pali.image import check_is_file, decode_image, display_name, load_image, resize
 from pali.languages import resolve
 from pali.tokenizer import load_tokenizer
 
@@ -106,8 +106,8 @@ class DecodePicture:
           ImageError: the file cannot be read; named by "image_key", which bytes may do without.
           RecordError: there are neither bytes nor a path.
         """
-        image = resize(decode_picture(example), self.size, self.pixels)
-        return example | {"image": image}
+        source, name = _picture(example)
+        return example | {"image": load_image(source, self.size, self.pixels, name)}
 
     def content(self, example: Example) -> str:
         """Which file is read: a hash of its bytes. Without a file it raises what a call does."""
@@ -156,15 +156,20 @@ def decode_picture(example: Example) -> UInt8[np.ndarray, "h w 3"]:
       ImageError: the file cannot be read.
       RecordError: there are neither bytes nor a path.
     """
+    return decode_image(*_picture(example))
+
+
+def _picture(example: Example) -> tuple[Any, str | None]:
+    """What `decode_image` is to read, and the name to call it by."""
     content, key = example.get("image"), example.get("image_key")
     if isinstance(content, bytes):
-        return decode_image(content, None if key is None else display_name(key))
+        return content, None if key is None else display_name(key)
     if key is None:
         message = f"the record with {', '.join(example)} has no picture"
         raise RecordError("picture", f'{message}: neither bytes in "image" nor an "image_key"')
     if isinstance(key, str):
         check_is_file(key)
-    return decode_image(key)
+    return key, None
 
 
 @functools.lru_cache(maxsize=8192)

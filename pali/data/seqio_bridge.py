@@ -33,6 +33,7 @@ import tensorflow as tf
 from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
 import pali.tasks
+from pali.data.benchmark_items import BenchmarkItems
 from pali.data.pipeline import Drawn, Example, Function, Source, Task, apply
 from pali.data.prepared import Prepared
 from pali.data.skipping import UNUSABLE
@@ -279,7 +280,8 @@ class RegisteredTask:
     splits: dict[str, int | None]
     """Split -> records; None where the source does not say, or its data are not here."""
     languages: tuple[str, ...]
-    """Codes; () where the source does not say."""
+    """Codes, of the records that are here; where none are or they do not say, of what is published.
+    () where that does not say either."""
     missing: str
     """Why data are not here, and how to get them; "" where all are."""
 
@@ -321,12 +323,12 @@ def _describe(task: seqio.Task) -> RegisteredTask:
     ours = isinstance(source, RecordSource)
     records: dict[str, Any] = source.records if ours else dict.fromkeys(task.splits, source)
     sizes: dict[str, int | None] = {}
-    languages: dict[str, int] = {}
+    languages: set[str] = set()
     missing = ""
     for split, part in records.items():
         try:
             size = source.num_input_examples(split)
-            languages |= getattr(part, "per_language", {})
+            languages |= _languages_here(part)
             if not sizes:  # Some know their size without having read anything.
                 with contextlib.suppress(*UNUSABLE, IndexError, TypeError):
                     part[0]
@@ -334,6 +336,9 @@ def _describe(task: seqio.Task) -> RegisteredTask:
         except FileNotFoundError as error:
             sizes[split] = None
             missing = missing or str(error)
+    if not languages:
+        published = (getattr(part, "published_languages", ()) for part in records.values())
+        languages = {code for codes in published for code in codes}
     kinds = dict.fromkeys(_kind(part) for part in records.values())
     return RegisteredTask(", ".join(kinds), sizes, tuple(sorted(languages)), missing)
 
@@ -342,6 +347,13 @@ def _kind(source: Any) -> str:
     """What a source is called in a list: its class, and the public dataset that it reads."""
     dataset = source.dataset if isinstance(source, Prepared) else ""
     return f"{type(source).__name__} {dataset}".rstrip()
+
+
+def _languages_here(source: Any) -> set[str]:
+    """Of the records of a source; those of benchmarks are also asked in languages."""
+    if isinstance(source, BenchmarkItems):
+        return source.languages_here
+    return set(getattr(source, "per_language", ()))
 
 
 def _rate(mixture: seqio.Mixture, task: seqio.Task) -> float | None:

@@ -29,6 +29,7 @@ from pali.data.pipeline import Example
 from pali.data.raw import fields, json_lines
 from pali.data.raw.dataset import Dataset, Part
 from pali.data.skipping import RecordError
+from pali.languages import resolve_many
 
 ENGLISH_FROM = "de"
 """The language whose rows English is taken from."""
@@ -106,6 +107,7 @@ DIR/cc3m_mt_dev.jsonl
     read=_CC3M.read,
     pictures="cc3m",
     sizes={"train": _with_english(_CC3M_TRAIN), "validation": _with_english(538_560)},
+    languages=resolve_many("coco-35l"),
 )
 
 COCO_35L = Dataset(
@@ -121,4 +123,5 @@ DIR/coco_mt_dev.jsonl.bz2
     read=_COCO.read,
     pictures="coco",
     sizes={"train": _with_english(19_258_790), "validation": _with_english(850_000)},
+    languages=resolve_many("coco-35l"),
 )

@@ -43,4 +43,5 @@ DIR/val2017/000000000139.jpg …              val2017.zip
     parts=_FILES.parts,
     read=_FILES.read,
     sizes={"train": 118_287, "validation": 5_000},
+    languages=("en",),
 )

@@ -192,6 +192,7 @@ DIR/validation/00000.tar                   webdataset, or files (folders train/0
     read=_CC3M.read,
     sizes={"train": 3_318_333, "validation": 15_840},
     listed=_CC3M.listed,
+    languages=("en",),
 )
 
 CC12M = Dataset(
@@ -208,4 +209,5 @@ DIR/train/00000.tar           their pictures: img2dataset with --output_format w
     read=_CC12M.read,
     sizes={"train": 12_423_374},
     listed=_CC12M.listed,
+    languages=("en",),
 )

@@ -22,7 +22,7 @@ Boxes are f32[n 4], (ymin xmin ymax xmax) in shares of the picture, with as many
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +62,8 @@ class Dataset:
     """"own", "none", or the name of the dataset whose pictures these records are about."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Split -> rows that are published, where they are known; more or fewer are warned of."""
+    languages: Sequence[str] = ()
+    """Those of the published texts, as pali spells them; none where the raw files alone tell."""
     listed: Callable[[Path, str], tuple[int, int]] | None = None
     """(raw folder, split) -> rows of the published list, and how many of them cannot be understood;
     of a dataset whose pictures are fetched by a list, so that rows without a picture are many."""

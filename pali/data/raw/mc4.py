@@ -22,7 +22,7 @@ from pali.data.pipeline import Example
 from pali.data.raw import fields
 from pali.data.raw.dataset import Dataset, Part
 from pali.data.skipping import RecordError
-from pali.languages import resolve
+from pali.languages import resolve, resolve_many
 
 _SHARD = re.compile(r"c4-([a-z]+(?:-Latn)?)(-validation)?\.tfrecord-(\d+)-of-(\d+)\.json\.gz")
 
@@ -81,4 +81,5 @@ DIR/c4-sw-validation.tfrecord-00000-of-00001.json.gz    folder `multilingual` of
     parts=parts,
     read=read,
     pictures="none",
+    languages=resolve_many("mc4"),
 )

@@ -45,4 +45,5 @@ DIR/val/patch0/objects365_v1_00000016.jpg …
     parts=_FILES.parts,
     read=_FILES.read,
     sizes={"validation": 80_000},
+    languages=("en",),
 )

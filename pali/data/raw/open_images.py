@@ -281,4 +281,5 @@ DIR/train/0001eeaf4aed83f9.jpg …                     and validation/, test/
 """,
     parts=parts,
     read=read,
+    languages=("en",),
 )

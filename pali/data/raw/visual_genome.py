@@ -207,4 +207,5 @@ DIR/VG_100K_2/1.jpg …       images2.zip
     parts=parts,
     read=read,
     sizes={"train": 108_077},
+    languages=("en",),
 )
