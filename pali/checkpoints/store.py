@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -294,9 +295,9 @@ class CheckpointStore:
         try:
             yield
         except Exception as error:
-            reason = " ".join(str(error).split())[-200:]
             raise OSError(
-                f"a checkpoint cannot be saved in {self.folder}: {reason}. Those before are whole: "
+                f"a checkpoint cannot be saved in {self.folder}: {_said_by_system(error)}. "
+                "Those before are whole: "
                 "make room or mend the permissions, and the same command goes on from the newest"
             ) from error
 
@@ -332,6 +333,16 @@ class CheckpointStore:
         if step not in steps:
             raise FileNotFoundError(f"There is no step {step} in {self.folder}; it holds {steps}.")
         return step
+
+
+def _said_by_system(error: Exception) -> str:
+    """Why a file could not be written; TensorStore puts pages around the system's own words."""
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if code := re.search(r"os_error_code=\W*(\d+)", said):
+        return os.strerror(int(code[1]))
+    return said[-200:]
 
 
 def _preserved(keep: int, best: str | None) -> Any:
