@@ -3,7 +3,7 @@
 """Answers of ours beside those of transformers on torch, from the same weights, in one run.
 
     python benchmarks/decode.py                                    ViT-B/16 and mT5-small
-    python benchmarks/decode.py --vision siglip-so400m/14 --language mt5-base
+    python benchmarks/decode.py --vision siglip-so400m/14-224 --language mt5-base
     python benchmarks/decode.py --sweep                            settings of the peer
 
 The cases, with prompts of 16 tokens and answers of 32:

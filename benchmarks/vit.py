@@ -3,7 +3,7 @@
 """Pictures through our ViT beside the same through transformers on torch, in one run.
 
     python benchmarks/vit.py                             ViT-B/16 at 224
-    python benchmarks/vit.py --vision siglip-so400m/14
+    python benchmarks/vit.py --vision siglip-so400m/14-224
 
 From pixels to visual tokens, in batches of 1 and 8. The peer is `SiglipVisionModel` with sdpa; its
 best is torch.compile with frozen weights in bfloat16. Engines are processes that take turns, with
