@@ -21,7 +21,8 @@ attention's two products read them.
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -144,7 +145,11 @@ class MT5(nn.Module):
         }
 
     def decode_step(
-        self, cache: Cache, tokens: Int[Array, " b"], index: Int[Array, ""]
+        self,
+        cache: Cache,
+        tokens: Int[Array, " b"],
+        index: Int[Array, ""],
+        head: Any = None,
     ) -> tuple[Float[Array, "b V"], Cache]:
         """One position for each row: the logits that follow, and the cache with it written in.
 
@@ -152,12 +157,17 @@ class MT5(nn.Module):
           cache: from `init_cache`, or from the step before.
           tokens: the token at position `index`; at index 0 the start token, 0.
           index: how many positions the cache already holds, the same for every row.
+          head: parameters of an output head with fewer columns, whose logits are wanted instead
+            (pali/narrowing.py).
 
         Several hypotheses of one example can share its source: with w times as many tokens, and
         rows of "self_…", as there are rows of "cross_…", rows i·w … i·w + w - 1 belong to source i.
         """
         states, cache = self.decoder.step(self.embed(tokens)[:, None], cache, index)
-        return self.logits(states[:, 0]), cache
+        if head is None:
+            return self.logits(states[:, 0]), cache
+        narrow = dataclasses.replace(self.config, vocab_size=head["kernel"].shape[-1])
+        return cast("Array", Head(narrow, parent=None).apply({"params": head}, states[:, 0])), cache
 
 
 class Encoder(nn.Module):
