@@ -7,6 +7,7 @@
     pictures and prompts of other number  refused, unless one of either goes with all of the other
     a label or class given twice          asked once, with a notice
     words in a script without pieces      asked, spelled in bytes or unknown pieces, with a notice
+    a language in such a script           the same, where the model does not say that it knows it
     a prompt longer than any in training  asked whole, with a notice
     a task that training did not have     asked, with a notice
 
@@ -23,6 +24,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from pali.languages import LANGUAGES
 
 if TYPE_CHECKING:
     from pali.tokenizer import Tokenizer
@@ -102,6 +105,7 @@ def remarks(
     trained_on: Sequence[str],
     longest: int,
     untrained: bool,
+    langs: Sequence[str] = (),
 ) -> Iterator[str]:
     """What is to be said about prompts that a model may not be up to.
 
@@ -113,6 +117,7 @@ def remarks(
       trained_on: names of the prompts the model was trained on; empty where that is not known.
       longest: tokens of the longest prompt it was trained on; 0 where that is not known.
       untrained: what joins its ViT to its mT5 is random.
+      langs: codes of languages that are asked for without its being known whether it knows them.
     """
     if untrained:
         yield (
@@ -130,11 +135,21 @@ def remarks(
             f"a prompt has {length} tokens and the model was trained on at most {longest}; it is "
             "asked whole, and understood less well"
         )
+    if strange := [code for code in langs if not _spells(tokenizer, code)]:
+        yield (
+            f"the model's tokenizer has no pieces for the letters of {_shown(strange)}; what it "
+            "writes there is spelled in bytes, or not at all"
+        )
     if unread := [word for word in words if tokenizer.unknown_share(word) > 0.5]:
         yield (
             f"the model's tokenizer has no pieces for most of {_shown(unread)}; asked all the "
             "same, spelled in bytes or unknown pieces"
         )
+
+
+def _spells(tokenizer: Tokenizer, code: str) -> bool:
+    """Whether a tokenizer has pieces for a language, judged by what it calls itself."""
+    return tokenizer.unknown_share(LANGUAGES[code].endonym) <= 0.5
 
 
 @contextmanager

@@ -37,6 +37,7 @@ def constraint(
     no_repeat_ngram: int = 0,
     chars: Int[Array, "2 V"] | None = None,
     prefix: Int[Array, " p"] | None = None,
+    only: Callable[[int], Array] | None = None,
 ) -> Constrain:
     """All of these at once.
 
@@ -53,12 +54,13 @@ def constraint(
       chars: how many characters each token adds, as the first of an answer and later
         (`Tokenizer.characters`); needed where characters are counted.
       prefix: ids that every answer begins with, then 0.
+      only: gives for so many rows the tokens that each may have at all, [r V].
     """
     asked = min_length or no_repeat_ngram or chars is not None or prefix is not None
-    if not asked:
+    if not (asked or only is not None):
         return anything  # Not even a mask of the whole vocabulary is made.
     return functools.partial(
-        _constrain, eos_id, min_length, min_chars, max_chars, no_repeat_ngram, chars, prefix
+        _constrain, eos_id, min_length, min_chars, max_chars, no_repeat_ngram, chars, prefix, only
     )
 
 
@@ -70,12 +72,13 @@ def _constrain(
     no_repeat_ngram: int,
     chars: Array | None,
     prefix: Array | None,
+    only: Callable[[int], Array] | None,
     scores: Array,
     tokens: Array,
     index: Array,
 ) -> Array:
     ids = jnp.arange(scores.shape[-1])
-    allowed = jnp.ones(scores.shape, bool)
+    allowed = jnp.ones(scores.shape, bool) if only is None else only(len(scores))
     if min_length:
         allowed &= (ids != eos_id) | (index >= min_length)
     if no_repeat_ngram:

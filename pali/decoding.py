@@ -87,15 +87,7 @@ def sample(
     Raises:
       ValueError: temperature, top_k or top_p is out of range.
     """
-    if not 1e-6 <= temperature < math.inf:
-        raise ValueError(
-            f"temperature is {temperature}; it must be at least 1e-6 and finite (0 would be "
-            "`greedy`)"
-        )
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is {top_k}; it must be at least 1, or None for all tokens")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}; it must be above 0 and at most 1")
+    check_sampling(temperature, top_k, top_p)
     if rng.ndim == 0:
         rng = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(batch_size))
 
@@ -105,6 +97,19 @@ def sample(
         return jax.vmap(jax.random.categorical)(keys, allowed).astype(jnp.int32)
 
     return _token_by_token(step_fn, cache, batch_size, max_length, eos_id, constrain, draw)
+
+
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raises ValueError if one of them is out of range."""
+    if not 1e-6 <= temperature < math.inf:
+        raise ValueError(
+            f"temperature is {temperature}; it must be at least 1e-6 and finite (0 would be "
+            "`greedy`)"
+        )
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is {top_k}; it must be at least 1, or None for all tokens")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}; it must be above 0 and at most 1")
 
 
 def restrict(

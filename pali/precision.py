@@ -83,7 +83,7 @@ def laid_out(params: Params, precision: Precision | None) -> Params:
     table = flat[_TABLE]
     if table.dtype == ml_dtypes.bfloat16 and jax.default_backend() == "cpu":
         # XLA has no bfloat16 lookup for a CPU: it would make all of the table float32 first, at
-        # every call. It looks up the bits instead (`pali.models.mt5.lookup`).
+        # every call. It looks up the bits instead (`pali.models.layers.lookup`).
         flat[_TABLE] = table.view(np.uint16)
     return merge.unflatten(flat)
 

@@ -19,7 +19,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast, overload
+from typing import Any, cast, overload
 
 import jax
 import numpy as np
@@ -28,53 +28,31 @@ from jaxtyping import Float
 from pali import (
     asking,
     attention,
+    choosing,
     compilation_cache,
-    generation,
+    detecting,
+    ensuring,
     looking,
     prompts,
     ranking,
     sharding,
+    shortlist,
 )
 from pali import (
     precision as precisions,
 )
 from pali.attention import Attention
-from pali.boxes import Box, in_whole, parse_boxes
 from pali.checkpoints import pretrained
 from pali.checkpoints.hub import locate
+from pali.choosing import Label
 from pali.config import PaLIConfig, Precision
+from pali.detecting import MAX_DETECTION_LENGTH, Detected
 from pali.generation import MAX_LENGTH, Decoding, Text
 from pali.languages import resolve, resolve_many
 from pali.looking import Picture, Pictures, VisualTokens, one_picture
 from pali.mesh_config import MeshConfig
 from pali.tokenizer import Tokenizer
 from pali.types import Params
-
-MAX_DETECTION_LENGTH = 256
-"""Longest answer of `detect` in tokens: a box takes about ten."""
-
-
-class Label(NamedTuple):
-    """One of the labels that `classify` was given."""
-
-    name: str
-    probability: float
-    """Among the labels given, which sum to 1: high also where none fits and the others fit less."""
-    log_likelihood: float
-    """log p(name, end of text | picture, prompt), natural logarithm."""
-
-
-class Detected(NamedTuple):
-    """What `detect` found in one picture."""
-
-    boxes: list[Box]
-    """In shares of the picture's height and width, even if the ViT sees its middle alone; under the
-    labels that the model wrote, which need not be among the classes asked for. They have no scores:
-    the model gives none. Of visual tokens without regions: in shares of what the ViT saw."""
-    unparsed: list[str]
-    """The pieces of the answer that are no box, as written."""
-    answer: Text
-    """All that the model wrote."""
 
 
 class Model:
@@ -83,7 +61,10 @@ class Model:
     Attributes:
       config, params, tokenizer, metadata: what its folder holds.
       prompts: name -> what it is asked by (pali/prompts.py); `generate` and `rank` take any text.
+      shortlists: those in its folder (pali/shortlist.py), or None.
     """
+
+    shortlists: shortlist.Shortlists | None = None
 
     def __init__(
         self,
@@ -162,10 +143,7 @@ class Model:
           ImageError: a picture cannot be used.
           ValueError: a language is unknown, or the model was not trained on it.
         """
-        codes = resolve_many(langs, self._choices)
-        asked = {code: self._ask("caption", lang=code) for code in codes}
-        self._remark("caption", asked.values())
-        return self._by_language(images, asked, decoding)
+        return self._by_language("caption", images, langs, decoding)
 
     @overload
     def ocr(
@@ -187,21 +165,31 @@ class Model:
         >>> model.ocr("shop_sign.jpg", "th")
         {'th': 'ร้านกาแฟ'}
         """
-        codes = resolve_many(langs, self._choices)
-        asked = {code: self._ask("ocr", lang=code) for code in codes}
-        self._remark("ocr", asked.values())
-        return self._by_language(images, asked, decoding)
+        return self._by_language("ocr", images, langs, decoding)
 
     @overload
-    def answer(self, images: Picture, questions: str, *, decoding: Decoding = ...) -> Text: ...
+    def answer(
+        self,
+        images: Picture,
+        questions: str,
+        choices: Iterable[str] | None = ...,
+        *,
+        decoding: Decoding = ...,
+    ) -> Text: ...
     @overload
     def answer(
-        self, images: Picture | Pictures, questions: Sequence[str], *, decoding: Decoding = ...
+        self,
+        images: Picture | Pictures,
+        questions: Sequence[str],
+        choices: Iterable[str] | None = ...,
+        *,
+        decoding: Decoding = ...,
     ) -> list[Text]: ...
     def answer(
         self,
         images: Picture | Pictures,
         questions: str | Sequence[str],
+        choices: Iterable[str] | None = None,
         *,
         decoding: Decoding = Decoding(),
     ) -> Text | list[Text]:
@@ -215,17 +203,34 @@ class Model:
         Question i is asked about picture i. One picture can be asked many questions, and one
         question about many pictures.
 
+        Args:
+          images, questions: as said.
+          choices: the answers that there are; the likeliest is taken, as by `classify`, and the
+            others stand in its `others`. One given twice counts once.
+          decoding: how the words are chosen, where there are no choices.
+
         Returns:
           For one picture and one question the answer, else a list.
 
         Raises:
           ImageError: a picture cannot be used.
-          ValueError: a question is empty, or their number fits neither one nor the pictures.
+          ValueError: a question or a choice is empty, there are no choices or they are to be
+            decoded in some way, or the number of questions fits neither one nor the pictures.
         """
         words = asking.questions(questions)
         asked = [self._ask("vqa", question=question) for question in words]
-        self._remark("vqa", asked, words)
-        answers = self.generate(images, asked, decoding=decoding)
+        names = None if choices is None else asking.names(choices, "choices")
+        if names is not None and decoding != Decoding():
+            raise ValueError("choices are scored, not decoded: give choices or decoding, not both")
+        self._remark("vqa", asked, [*words, *(names or ())])
+        tokens = self.look(images)
+        rows, asked = asking.paired(len(tokens), asked)
+        if names is None:
+            langs = ["en"] * len(rows)
+            answers = self._generate(tokens, rows, asked, MAX_LENGTH, decoding, langs)
+        else:
+            scores = self.rank(tokens, asked, names)
+            answers = choosing.answers(self.tokenizer, asked, names, scores)
         return answers[0] if isinstance(questions, str) and one_picture(images) else answers
 
     @overload
@@ -266,7 +271,7 @@ class Model:
         names = asking.names(labels, "labels")
         asked = self._ask("class_name", lang=resolve(lang, self._choices))
         self._remark("class_name", [asked], names)
-        found = [_labels(names, scores) for scores in self.rank(images, asked, names)]
+        found = [choosing.labels(names, scores) for scores in self.rank(images, asked, names)]
         return found[0] if one_picture(images) else found
 
     @overload
@@ -306,10 +311,7 @@ class Model:
         self._remark("detect", [asked], names)
         tokens = self.look(images)
         texts = self.generate(tokens, asked, max_length=MAX_DETECTION_LENGTH, decoding=decoding)
-        found = []
-        for text, region in zip(texts, tokens.regions or [None] * len(texts), strict=True):
-            boxes, unparsed = parse_boxes(text)
-            found.append(Detected(in_whole(boxes, region) if region else boxes, unparsed, text))
+        found = detecting.detected(texts, tokens.regions)
         return found[0] if one_picture(images) else found
 
     def generate(
@@ -374,16 +376,9 @@ class Model:
                 f"{len(candidates)} lists of candidates for {len(rows)} pairs of picture and "
                 "prompt: give one list for each, or one list of texts for all"
             )
+        given = (self.config, self.params, self.tokenizer, tokens.array, rows, asked)
         with self._on_devices():
-            return ranking.log_likelihoods(
-                self.config,
-                self.params,
-                self.tokenizer,
-                tokens.array,
-                rows,
-                asked,
-                cast("Sequence[Sequence[str]]", candidates),
-            )
+            return ranking.log_likelihoods(*given, cast("Sequence[Sequence[str]]", candidates))
 
     def explain(self, images: Picture | Pictures, texts: Text | Sequence[Text]) -> list[Attention]:
         """Where the model looked while it wrote: text i about picture i, or all about one picture.
@@ -422,16 +417,18 @@ class Model:
         """What computes in it does so on the model's mesh, if it has one."""
         return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
 
-    def _by_language(
-        self, images: Picture | Pictures, asked: Mapping[str, str], decoding: Decoding
-    ) -> Any:
-        """For each picture the answers to the prompts of `asked`, by their language."""
+    def _by_language(self, prompt: str, images: Any, langs: Any, decoding: Decoding) -> Any:
+        """For each picture the answers to a prompt in each language, by its code."""
+        codes = resolve_many(langs, self._choices)
+        asked = [self._ask(prompt, lang=code) for code in codes]
+        self._remark(prompt, asked, langs=codes)
         tokens = self.look(images)
-        rows = [row for row in range(len(tokens)) for _ in asked]
-        texts = self._generate(tokens, rows, [*asked.values()] * len(tokens), MAX_LENGTH, decoding)
+        rows = [row for row in range(len(tokens)) for _ in codes]
+        many = len(tokens)
+        texts = self._generate(tokens, rows, asked * many, MAX_LENGTH, decoding, codes * many)
         found = [
-            dict(zip(asked, texts[start : start + len(asked)], strict=True))
-            for start in range(0, len(texts), len(asked))
+            dict(zip(codes, texts[start : start + len(codes)], strict=True))
+            for start in range(0, len(texts), len(codes))
         ]
         return found[0] if one_picture(images) else found
 
@@ -442,17 +439,24 @@ class Model:
         asked: Sequence[str],
         max_length: int,
         chosen: Decoding,
+        langs: Sequence[str] | None = None,
     ) -> list[Text]:
-        """One answer for each (picture number, prompt) of `rows` and `asked`."""
-        given = (self.config, self.params, self.tokenizer, tokens.array)
+        """One answer for each (picture number, prompt, language) of `rows`, `asked`, `langs`."""
+        given = (self.config, self.params, self.tokenizer, tokens.array, rows, asked, max_length)
         with self._on_devices():
-            return generation.generate(*given, rows, asked, max_length, chosen, tokens.seen)
+            return ensuring.generate(*given, chosen, tokens.seen, langs, self.shortlists)
 
     def _ask(self, name: str, **fields: Any) -> str:
         """A prompt in the words that the model was trained on."""
         return self.prompts[name].fill(fields)
 
-    def _remark(self, prompt: str, asked: Iterable[str], words: Sequence[str] = ()) -> None:
+    def _remark(
+        self,
+        prompt: str,
+        asked: Iterable[str],
+        words: Sequence[str] = (),
+        langs: Sequence[str] = (),
+    ) -> None:
         """Warns of what the model may not be up to (pali/asking.py)."""
         for remark in asking.remarks(
             prompt,
@@ -462,6 +466,7 @@ class Model:
             trained_on=self.metadata.prompts,
             longest=self.metadata.prompt_length,
             untrained=self.metadata.untrained,
+            langs=() if self.languages else langs,
         ):
             warnings.warn(remark, asking.Notice, stacklevel=3)
 
@@ -483,12 +488,6 @@ def load_model(
     tokenizer = Tokenizer(loaded.tokenizer_path)
     tokenizer.check_fits(loaded.config.mt5.vocab_size)
     params = precisions.laid_out(loaded.params, precision)
-    return Model(loaded.config, params, tokenizer, loaded.metadata, mesh)
-
-
-def _labels(names: Sequence[str], scores: Float[np.ndarray, " m"]) -> list[Label]:
-    """Likeliest first, of equals the one named first; probabilities by softmax."""
-    shares = np.exp(scores.astype(np.float64) - scores.max())
-    shares /= shares.sum()
-    order: list[int] = np.argsort(-scores, kind="stable").tolist()
-    return [Label(names[i], float(shares[i]), float(scores[i])) for i in order]
+    model = Model(loaded.config, params, tokenizer, loaded.metadata, mesh)
+    model.shortlists = shortlist.beside(loaded.tokenizer_path, tokenizer)
+    return model

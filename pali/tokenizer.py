@@ -108,6 +108,15 @@ class Tokenizer:
             return ""
         return self._processor.id_to_piece(token)
 
+    def is_special(self, token: int) -> bool:
+        """Whether an id stands for no characters of its own: pad, eos, unk, a byte, a sentinel."""
+        return (
+            token in (PAD_ID, EOS_ID, UNK_ID)
+            or token in self._byte_ids
+            or self._processor.is_control(token)
+            or token >= self.vocab_size - NUM_SENTINELS
+        )
+
     def sentinel(self, index: int) -> int:
         """Id of <extra_id_index>; counts down from the last id."""
         if not 0 <= index < NUM_SENTINELS:

@@ -15,6 +15,7 @@ from pali import precision
 from pali.checkpoints import merge
 from pali.languages import XM3600
 from pali.mesh_config import MeshConfig
+from pali.models.layers import lookup
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from agreement import agreement, unseen_pictures
@@ -49,8 +50,6 @@ def test_weights_lie_in_the_types_of_the_precision(tiny_model):
 @pytest.mark.parametrize("low", ["bfloat16", "int8"])
 def test_the_table_is_looked_up_without_being_made_larger(tiny_model, low):
     model, plain = (pali.load(tiny_model, precision=name) for name in (low, "float32"))
-    from pali.models.mt5 import lookup
-
     tokens = jnp.array([[3, 0], [7, 3]])
     table = model.params["mt5"]["token_embedder"]["embedding"]
     assert table.dtype.itemsize == 2

@@ -156,7 +156,7 @@ def test_sampling_is_by_seed_and_not_by_batch(model, pictures):
 def test_another_seed_compiles_nothing(model, pictures):
     def programs_after(seed):
         model.generate(pictures, "a dog", decoding=Decoding("sample", temperature=2.0, seed=seed))
-        return generation._answer._cache_size()
+        return generation.answer._cache_size()
 
     assert programs_after(seed=3) == programs_after(seed=4)
 

@@ -8,6 +8,7 @@ import pytest
 import pali
 from pali import asking, prompts
 from pali.checkpoints.pretrained import Metadata
+from pali.generation import Decoding
 from pali.predict import Model, Text
 
 SHORT = "a?"  # Prompts of one length compile one program.
@@ -191,3 +192,52 @@ def test_rank_takes_one_list_for_all_or_one_for_each(model, seen):
     apart = model.rank(seen, "a", [["dog", "mbwa na paka"], ["mbwa na paka"]])
     np.testing.assert_allclose(together[0], apart[0], atol=1e-3)
     np.testing.assert_allclose(together[1][1:], apart[1], atol=1e-3)
+
+
+def test_choices_are_scored_as_labels_after_the_question(model, seen):
+    choices = ["mbwa", "cat", "a dog"]
+    asked = prompts.fill("vqa", question="a?")
+    answers = model.answer(seen, "a?", choices)
+    for answer, scores in zip(answers, model.rank(seen, asked, choices), strict=True):
+        order = np.argsort(-scores)
+        assert [answer, *answer.others] == [choices[i] for i in order]
+        found = [answer.log_prob, *(other.log_prob for other in answer.others)]
+        assert found == pytest.approx([float(scores[i]) for i in order], abs=1e-3)
+        assert answer.prompt == asked
+        assert model.tokenizer.decode(answer.tokens) == answer
+    assert model.answer(seen, ["a?", "b?"], choices)[0].log_prob == pytest.approx(found[0], abs=9)
+
+
+def test_the_picture_and_the_question_are_encoded_once_for_all_choices(model, seen, monkeypatch):
+    from pali import ranking
+
+    encoded = []
+    encode = ranking._encode
+    monkeypatch.setattr(ranking, "_encode", lambda *a: encoded.append(len(a[2])) or encode(*a))
+    answers = model.answer(seen, ["a?", "b?"], [f"dog {number}" for number in range(200)])
+    assert encoded == [2]
+    assert [len(answer.others) for answer in answers] == [199, 199]
+
+
+def test_choices_that_are_none_are_refused(model, picture):
+    with pytest.raises(ValueError, match="there are no choices"):
+        model.answer(picture, SHORT, [])
+    with pytest.raises(ValueError, match="number 2 of the 2 choices is empty"):
+        model.answer(picture, SHORT, ["yes", " "])
+    with pytest.raises(ValueError, match="choices is the text 'yes'; give a list"):
+        model.answer(picture, SHORT, "yes")
+    with pytest.raises(ValueError, match="choices are scored, not decoded"):
+        model.answer(picture, SHORT, ["yes"], decoding=Decoding(max_chars=3))
+    with pytest.warns(asking.Notice, match="choices given more than once are asked once: 'yes'"):
+        found = model.answer(picture, SHORT, ["yes", "no", "yes"])
+    assert len(found.others) == 1
+    assert model.answer([], SHORT, ["yes"]) == []
+
+
+def test_a_language_that_the_tokenizer_cannot_spell_is_said(model, picture):
+    """Where the model does not say which languages it knows."""
+    unsure = Model(model.config, model.params, model.tokenizer, Metadata())
+    with pytest.warns(asking.Notice, match="no pieces for the letters of 'ka'; what it writes"):
+        assert isinstance(unsure.caption(picture, "sw,ka")["ka"], Text)
+    with pytest.warns(asking.Notice, match="no pieces for the letters of 'hi', 'th'"):
+        unsure.ocr(picture, "hi,th,en")

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pali.commands import CommandError, Once, pictures
+from pali.commands import CommandError, Once, decoding_flags, pictures
 from pali.commands.rows import Column, Row
 from pali.languages import GROUPS, LANGUAGES, resolve_many
 
@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="languages by code or name, with commas, or lists of them: all, "
         f"{', '.join(GROUPS)} (default: %(default)s)",
     )
+    decoding_flags.add_language_arguments(parser)
     pictures.add_arguments(parser)
+    decoding_flags.add_arguments(parser)
 
 
 def run(
@@ -40,6 +42,8 @@ def run(
     also: Callable[[Sequence[pictures.Item]], AlsoDone] | None = None,
 ) -> int:
     """Writes rows {"picture", "lang", `key`, "log_prob"}; 0, or 1 when a picture failed.
+
+    Options of decoding_flags.py add to the rows.
 
     Args:
       arguments: those of `add_arguments`.
@@ -54,24 +58,31 @@ def run(
     except ValueError as error:
         raise CommandError(str(error)) from None
 
+    decoding = decoding_flags.read(arguments)
     items = list(pictures.expand(arguments.pictures))
     done = also(items) if also else None
 
     def prepare(model: Model) -> pictures.Verb:
+        from pali.generation import MAX_LENGTH
+
         codes = resolve_many(arguments.langs, model.languages or None)
+        chosen = decoding_flags.fit(arguments, decoding, model, MAX_LENGTH, codes)
 
         def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
             tokens = model.look([picture.pixels for picture in seen])
-            found = ask(model)(tokens, codes)
+            found = ask(model)(tokens, codes, decoding=chosen)
             if done:
                 done(model, seen, tokens, found)
             for texts in found:
                 yield [
-                    {"lang": code, key: str(text), "log_prob": round(text.log_prob, 4)}
+                    {
+                        **{"lang": code, key: str(text), "log_prob": round(text.log_prob, 4)},
+                        **decoding_flags.values(arguments, key, text),
+                    }
                     for code, text in texts.items()
                 ]
 
         return pictures.Verb(rows, together=max(8, 64 // len(codes)))
 
-    columns = (LANGUAGE, Column(key, key), Column("log_prob"))
+    columns = (LANGUAGE, Column(key, key), Column("log_prob"), *decoding_flags.columns(arguments))
     return pictures.run(arguments, items, columns, prepare, failure)

@@ -8,11 +8,13 @@ import argparse
 import importlib
 from typing import Any
 
-SUMMARY = """Data sets before training: public ones into records; yours checked, and split."""
+SUMMARY = """Data sets before training: public ones into records; yours checked, and split. Texts
+before captioning: the pieces that each language needs."""
 
 EXAMPLE = """examples:
   pali data prepare cc3m --from raw/cc3m
   pali data check birds/train.jsonl --images birds/pictures --html check.html
+  pali data shortlist captions.jsonl --model my_model --output my_model/shortlists.npz
   pali data split birds/all.jsonl --by image --to birds/splits
 
 `pali data COMMAND --help` explains one of them."""
@@ -20,6 +22,7 @@ EXAMPLE = """examples:
 COMMANDS = {
     "prepare": "a public data set as it is published -> records that its tasks read",
     "check": "broken pictures, duplicates, wrong languages, lengths, spelling: a report",
+    "shortlist": "the pieces of a tokenizer that each language needs, for faster captions",
     "split": "a file into train, validation and test, no picture in two of them",
 }
 """Name -> what it does; its module is pali/commands/data_NAME.py, as pali/cli.py wants it."""

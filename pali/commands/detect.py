@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pali import asking
 from pali.boxes import Box, in_whole
-from pali.commands import CommandError, pictures, read_names
+from pali.commands import CommandError, decoding_flags, pictures, read_names
 from pali.commands.rows import Column, Row, printable
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--raw", action="store_true", help="show what the model wrote, boxes or not"
     )
     pictures.add_arguments(parser)
+    decoding_flags.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,26 +65,34 @@ def run(arguments: argparse.Namespace) -> int:
         classes = asking.names(read_names(arguments.classes), "classes")
     except ValueError as error:
         raise CommandError(str(error)) from None
+    decoding = decoding_flags.read(arguments)
     items = list(pictures.expand(arguments.pictures))
     drawings = _drawings(arguments.draw, items, arguments.overwrite) if arguments.draw else {}
     unparsed = []
 
     def prepare(model: Model) -> pictures.Verb:
+        from pali.detecting import MAX_DETECTION_LENGTH
+
+        chosen = decoding_flags.fit(arguments, decoding, model, MAX_DETECTION_LENGTH)
+
         def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
-            answers = model.detect([picture.pixels for picture in seen], classes)
+            pixels = [picture.pixels for picture in seen]
+            answers = model.detect(pixels, classes, decoding=chosen)
             for picture, found in zip(seen, answers, strict=True):
                 boxes = in_whole(found.boxes, picture.region)
                 if drawings:
                     _draw(picture, boxes, drawings[picture.item.name])
                 unparsed.append(len(found.unparsed))
-                raw = {"raw": str(found.answer)} if arguments.raw else {}
-                yield [{**_row(box, picture), **raw} for box in boxes] or [{"label": None, **raw}]
+                more = {"raw": str(found.answer)} if arguments.raw else {}
+                more |= decoding_flags.values(arguments, "raw", found.answer)
+                yield [{**_row(box, picture), **more} for box in boxes] or [{"label": None, **more}]
 
         return pictures.Verb(rows)
 
     columns: Any = [Column("label", "label", _label)]
     columns += [Column(corner, corner, lambda pixels: f"{pixels:.0f}") for corner in CORNERS]
     columns += [Column("raw", "what the model wrote")] if arguments.raw else []
+    columns += decoding_flags.columns(arguments)
     status = pictures.run(arguments, items, columns, prepare, failure="looked at")
     if sum(unparsed):
         advice = "" if arguments.raw else "; --raw shows what the model wrote"

@@ -118,10 +118,15 @@ def _csv(stream: Any, columns: Sequence[Column]) -> Iterator[Callable[[Row], Non
     writer.writeheader()
 
     def write(row: Row) -> None:
-        writer.writerow(row)
+        writer.writerow({key: _cell(value) for key, value in row.items()})
         stream.flush()
 
     yield write
+
+
+def _cell(value: Any) -> Any:
+    """A list or a truth value is JSON in CSV, too."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | bool) else value
 
 
 @contextmanager

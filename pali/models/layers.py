@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, UInt16
 
 from pali.models import int8
 from pali.remat import POLICIES
@@ -118,6 +118,14 @@ def gelu(
         return y.astype(x.dtype)
 
     return compute(x)
+
+
+def lookup(
+    table: Float[Array, "V D"] | UInt16[Array, "V D"], tokens: Int[Array, "*b s"]
+) -> Float[Array, "*b s D"]:
+    """Rows of a table; one of uint16 holds the bits of bfloat16 numbers (pali/precision.py)."""
+    rows = jnp.take(table, tokens, axis=0)
+    return lax.bitcast_convert_type(rows, jnp.bfloat16) if rows.dtype == jnp.uint16 else rows
 
 
 class Dense(nn.Module):

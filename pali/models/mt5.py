@@ -21,16 +21,18 @@ attention's two products read them.
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, UInt16
+from jaxtyping import Array, Bool, Float, Int
 
 from pali.config import MT5Config
-from pali.models import int8
+from pali.models import decoder_cache, int8
+from pali.models.decoder_cache import Cache
 from pali.models.layers import (
     BATCH,
     Dense,
@@ -39,14 +41,13 @@ from pali.models.layers import (
     contract,
     divide,
     gelu,
+    lookup,
     project,
 )
 from pali.models.relative_bias import RelativeBias
 
 MASKED = -1e9
 """Logit of a hidden key. Finite, so that a row with nothing to see is uniform instead of NaN."""
-
-Cache = dict[str, Array]
 
 WHOLE_WIDTH = (BATCH, None, None)
 """How a mesh divides [b s D]: along the batch alone."""
@@ -124,7 +125,7 @@ class MT5(nn.Module):
     def init_cache(
         self, encoded: Float[Array, "b s D"], encoder_mask: Bool[Array, "b s"], max_length: int
     ) -> Cache:
-        """The decoder's memory before its first step, in `cache_dtype`.
+        """The decoder's memory before its first step, in `decoder_cache.dtype`.
 
         Returns:
           self_key [L b N H t], self_value [L b N t H]: zeros, t = `max_length`; `decode_step` fills
@@ -133,21 +134,15 @@ class MT5(nn.Module):
           of every array. Layers that are not scanned have arrays of their own, self_key_0
           [1 b N H t], self_key_1 …: a step then copies none of them.
         """
-        cfg = self.config
-        dtype, heads = cache_dtype(cfg), (encoded.shape[0], cfg.num_heads)
-        by_head = (None, BATCH, "model", None, None)
-        key = (*heads, cfg.head_dim, max_length)
-        value = (*heads, max_length, cfg.head_dim)
-        layers, names = (cfg.decoder_layers, [""]) if cfg.scan else (1, _suffixes(cfg))
-        own = {
-            f"{name}{suffix}": divide(jnp.zeros((layers, *shape), dtype), *by_head)
-            for name, shape in (("self_key", key), ("self_value", value))
-            for suffix in names
-        }
+        own = decoder_cache.empty(self.config, len(encoded), max_length)
         return {"cross_mask": encoder_mask[None], **own, **self.decoder.cross_cache(encoded)}
 
     def decode_step(
-        self, cache: Cache, tokens: Int[Array, " b"], index: Int[Array, ""]
+        self,
+        cache: Cache,
+        tokens: Int[Array, " b"],
+        index: Int[Array, ""],
+        head: Any = None,
     ) -> tuple[Float[Array, "b V"], Cache]:
         """One position for each row: the logits that follow, and the cache with it written in.
 
@@ -155,12 +150,17 @@ class MT5(nn.Module):
           cache: from `init_cache`, or from the step before.
           tokens: the token at position `index`; at index 0 the start token, 0.
           index: how many positions the cache already holds, the same for every row.
+          head: parameters of an output head with fewer columns, whose logits are wanted instead
+            (pali/narrowing.py).
 
         Several hypotheses of one example can share its source: with w times as many tokens, and
         rows of "self_…", as there are rows of "cross_…", rows i·w … i·w + w - 1 belong to source i.
         """
         states, cache = self.decoder.step(self.embed(tokens)[:, None], cache, index)
-        return self.logits(states[:, 0]), cache
+        if head is None:
+            return self.logits(states[:, 0]), cache
+        narrow = dataclasses.replace(self.config, vocab_size=head["kernel"].shape[-1])
+        return cast("Array", Head(narrow, parent=None).apply({"params": head}, states[:, 0])), cache
 
 
 class Encoder(nn.Module):
@@ -217,19 +217,22 @@ class Decoder(nn.Module):
     def cross_cache(self, encoded: Float[Array, "b s D"]) -> Cache:
         """Keys and values of the source in every layer: cross_key and cross_value of the cache."""
         _, made = self._through("cross_cache", True, encoded, None)
-        return _joined(self.config, made)
+        return decoder_cache.joined(self.config, made)
 
     def step(
         self, x: Float[Array, "b 1 D"], cache: Cache, index: Int[Array, ""]
     ) -> tuple[Float[Array, "b 1 D"], Cache]:
         """The position `index` alone, reading earlier ones from the cache."""
-        mask, per_layer = cache["cross_mask"][0, :, None, None, :], _by_layer(self.config, cache)
+        mask, per_layer = (
+            cache["cross_mask"][0, :, None, None, :],
+            decoder_cache.by_layer(self.config, cache),
+        )
         first = per_layer if self.config.scan else per_layer[0]
         positions = jnp.arange(first["self_key"].shape[-1])
         bias = self._shared_bias(index[None], positions)
         shared = (index, positions <= index, bias, mask)
         x, written = self._through("step", True, x, per_layer, *shared)
-        return self.decoder_norm(x), cache | _joined(self.config, written)
+        return self.decoder_norm(x), cache | decoder_cache.joined(self.config, written)
 
     def _shared_bias(self, queries: Array, keys: Array) -> Array | None:
         return self.relpos_bias(queries, keys) if self.config.relative_bias == "stack" else None
@@ -309,7 +312,7 @@ class DecoderBlock(nn.Module):
     def cross_cache(self, encoded: Float[Array, "b s D"], _: None) -> tuple[Array, Cache]:
         """This layer's keys and values of the source, which goes to the next layer unchanged."""
         keys, values = self.encoder_decoder_attention.keys_and_values(encoded)
-        dtype = cache_dtype(self.config)
+        dtype = decoder_cache.dtype(self.config)
         return encoded, {"cross_key": keys.astype(dtype), "cross_value": values.astype(dtype)}
 
     def step(
@@ -423,42 +426,6 @@ class Head(nn.Module):
         else:
             logits = project(x, kernel, self.config.dtype)
         return divide(logits, BATCH, *(None,) * (logits.ndim - 2), "model")
-
-
-def lookup(
-    table: Float[Array, "V D"] | UInt16[Array, "V D"], tokens: Int[Array, "*b s"]
-) -> Float[Array, "*b s D"]:
-    """Rows of a table; one of uint16 holds the bits of bfloat16 numbers (pali/precision.py)."""
-    rows = jnp.take(table, tokens, axis=0)
-    return lax.bitcast_convert_type(rows, jnp.bfloat16) if rows.dtype == jnp.uint16 else rows
-
-
-def cache_dtype(config: MT5Config) -> Any:
-    """`config.dtype`, but float32 on a CPU, which multiplies many small bfloat16 matrices slowly.
-
-    There a step's attention over the cache takes half the time in float32, for twice the memory.
-    """
-    return jnp.float32 if jax.default_backend() == "cpu" else config.dtype
-
-
-def _suffixes(config: MT5Config) -> list[str]:
-    return [f"_{layer}" for layer in range(config.decoder_layers)]
-
-
-def _joined(config: MT5Config, per_layer: Any) -> Cache:
-    """The cache of what `block_stack` returns."""
-    if config.scan:
-        return per_layer
-    layers = zip(_suffixes(config), per_layer, strict=True)
-    return {f"{name}{end}": array[None] for end, mine in layers for name, array in mine.items()}
-
-
-def _by_layer(config: MT5Config, cache: Cache) -> Any:
-    """What `block_stack` takes, of the cache."""
-    names = ("self_key", "self_value", "cross_key", "cross_value")
-    if config.scan:
-        return {name: cache[name] for name in names}
-    return [{name: cache[name + end][0] for name in names} for end in _suffixes(config)]
 
 
 def cross_attention(config: MT5Config, intermediates: Any) -> Float[Array, "L b N t s"]:

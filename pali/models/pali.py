@@ -96,9 +96,11 @@ class PaLI(nn.Module):
         """What the decoder keeps between steps: see `MT5.init_cache`."""
         return self.mt5.init_cache(encoded, mask, max_length)
 
-    def decode_step(self, cache: Any, tokens: Array, index: Array) -> tuple[Array, Any]:
+    def decode_step(
+        self, cache: Any, tokens: Array, index: Array, head: Any = None
+    ) -> tuple[Array, Any]:
         """Logits [b V] of the position after `tokens` [b], and the cache with that one in it."""
-        return self.mt5.decode_step(cache, tokens, index)
+        return self.mt5.decode_step(cache, tokens, index, head)
 
 
 def init_params(config: PaLIConfig, key: Array) -> Params:
