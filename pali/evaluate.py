@@ -10,6 +10,7 @@
     workdir/report.html        the same as bars, with the best and worst predictions and their
                                pictures (pali/report_page.py)
     workdir/submissions/       of public benchmarks: what their servers take (pali/official.py)
+    workdir/items/             and what each of their items scores
 
 Examples come from the registered tasks: every split but "train", the metrics that the task file
 names, and what pali/data/benchmarks.py adds. Scores are computed from predictions.jsonl alone.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pali import evaluate, generation, official, ranking
+from pali import comparison, evaluate, generation, official, ranking
 from pali.benchmarks.boxes import answer_in_pixels
 from pali.benchmarks.registry import BENCHMARKS
 from pali.boxes import parse_boxes
@@ -248,6 +248,19 @@ def test_the_file_that_is_written_scores_what_the_evaluation_says(evaluated, dat
     scores = {(r["benchmark"], r["split"]): r["score"] for r in results["official"] if r["n"] > 1}
     assert scores.pop(("mlt2019", "train")) < 1.0  # Errors: less is better.
     assert [key for key, score in scores.items() if not score > 0] == []
+
+
+def test_a_comparison_has_the_official_scores_with_intervals(evaluated):
+    workdir, results = evaluated
+    rows = comparison.compare(workdir, workdir)["official"]
+    assert all((row["a"], row["difference"]) == (row["b"], 0) for row in rows)
+    drawn = {row["benchmark"]: row["metric"] for row in rows if row["interval"] is not None}
+    assert all(row["interval"] in (None, (0, 0)) for row in rows)
+    # Neither average precision nor a count is a mean of what items score. Edits per character are
+    # of one item alone here.
+    assert set(BENCHMARKS) - set(drawn) - {"mlt2019"} == {"coco_detection", "ocrbench"}
+    assert drawn["xm3600"] == drawn["coco_35l"] == "cider_mean"
+    assert len(rows) == sum(len(record["scores"]) for record in results["official"])
 
 
 def test_what_cannot_be_scored_is_kept_and_said(evaluated, monkeypatch):
