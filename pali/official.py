@@ -14,7 +14,8 @@ Out: a file below WORKDIR/submissions, and a record for metrics.json, on the off
                                      their mean, or the mean over parts (languages) of their means
 
 The file is written first, and what is scored is the file, read as `pali score` reads it: that
-command finds the same score in it. Items without a reference are not asked about, nor in the file.
+command finds the same score in it. Items without a reference are not asked about, nor in the file;
+but of a split whose answers are hidden all are, and it is written, read again and not scored.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def score(split: Split, lines: Iterable[Line], workdir: Path) -> Official | None
       scores, None where the score is not their mean), and what `pali score --json` prints: metric,
       score, scores, groups, n, signature, signatures, notes. Where it cannot be scored, as without
       the segmenters of Crossmodal-3600, "error" in their place: the predictions are kept, and
-      `pali score` scores the file later. None if the split is of no benchmark.
+      `pali score` scores the file later, or the server where the answers are hidden. None if the
+      split is of no benchmark.
     """
     source = benchmark_of(split)
     if source is None:
@@ -96,6 +98,10 @@ def score(split: Split, lines: Iterable[Line], workdir: Path) -> Official | None
     }
     try:
         rows = predictions.read_predictions(path, benchmark, items)
+        if source.hidden:
+            form = benchmark.submission
+            where = form.where if form is not None else "its server"
+            raise ValueError(f"its answers are not published, and are with {where}")
         found = score_rows(
             benchmark, source.split, source.items, rows, str(source.root), partial=not whole
         )
