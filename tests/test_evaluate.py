@@ -539,8 +539,23 @@ def test_another_model_is_refused(finished, run, tmp_path, model):
     with pytest.raises(ValueError, match=r"results of another model .*--overwrite"):
         run(tmp_path / "work", model=tmp_path / "other")
     assert lines_of(tmp_path / "work") == lines_of(finished[0])
+    earlier = tmp_path / "work" / "items" / "vqav2.validation.jsonl"  # Of a task not asked for now.
+    earlier.parent.mkdir()
+    earlier.touch()
     run(tmp_path / "work", model=tmp_path / "other", limit=2, overwrite=True)
     assert len(lines_of(tmp_path / "work")) == 3 * 3 * 2
+    assert not earlier.exists()
+    pages = [(folder / "report.html").read_text() for folder in (finished[0], tmp_path / "work")]
+    for page, folder in zip(pages, (model, tmp_path / "other"), strict=True):
+        assert evaluate.fingerprint(folder) in page
+    assert "at most 2 of each split" in pages[1]
+    assert evaluate.fingerprint(model) not in pages[1]
+
+
+def test_of_a_run_that_is_begun_anew_no_page_is_left(finished, tmp_path, model):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    evaluate.claim(tmp_path, model, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_predictions_of_nobody_are_refused(finished, run, tmp_path):
