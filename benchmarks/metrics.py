@@ -10,6 +10,14 @@ language, few of them often. Both sides get the same tokens, and their scores mu
 repeats, which alternate, the quickest counts. Of the metrics the seconds are those of the
 processor, which do not depend on what else the machine does; the tokenizers are compared by the
 clock, on the captions as they are written: Stanford's needs Java, and runs on several cores.
+
+Two cores of an AMD EPYC, pycocoevalcap 1.2, Java 17; the machine had other work as well:
+
+    metric     pali   pycocoevalcap   ratio   difference
+    cider      1.66            2.30    0.72      1.7e-18
+    bleu       0.58            0.64    0.91      0.0e+00
+    rouge_l    0.03            0.45    0.06      0.0e+00
+    tokens     0.28            0.67    0.41   0 of 30,000 captions differ
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ In:  two finished workdirs (pali/evaluate.py): metrics.json says what was measur
      same bootstrap draws of what the pictures show (pali/metrics/aggregate.py; Koehn 2004).
 Out: for each task, split and metric both scores, B - A and its 95 % interval.
 
+The official scores of public benchmarks follow, on their own scale (pali/official_comparison.py).
 Examples are paired by id, and both workdirs must hold the same ones. Scores whose signatures differ
 are listed side by side, marked, and never subtracted. Neither a model nor JAX is needed.
 """
@@ -19,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pali import summary
+from pali import official_comparison, summary
 from pali.metrics import aggregate, records
 from pali.metrics.aggregate import Table
 from pali.metrics.records import Line, Record
@@ -37,13 +38,16 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     Returns:
       `a`, `b`: the folders. `rows`: benchmark, split, metric, variant, signature, n, a, b,
       difference (b - a), interval (None of a metric without per-example statistics), per_language
-      (differences). `incomparable`: pairs of records whose signatures differ, and in what. `only`:
-      what only one of the workdirs measured.
+      (differences). `official`: rows of pali/official_comparison.py. `incomparable`: pairs of
+      records whose signatures differ, and in what. `only`: what only one of the workdirs measured.
 
     Raises:
       ValueError: a file is missing or damaged, examples differ, or nothing was measured by both.
     """
-    measured = [_measured(folder) for folder in (first, second)]
+    results = [_results(folder) for folder in (first, second)]
+    measured = [
+        [record for record in found["scores"] if record["system"] == "model"] for found in results
+    ]
     predicted = [_predicted(folder) for folder in (first, second)]
     rows: list[dict[str, Any]] = []
     incomparable: list[dict[str, Any]] = []
@@ -69,10 +73,15 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             k: theirs[k] - v for k, v in a["per_language"].items() if k in theirs
         }
         rows.append(row)
-    if not pairs:
+    handed_in, apart, alone = official_comparison.compare(
+        (first, second), [found.get("official", []) for found in results]
+    )
+    incomparable += apart
+    if not (pairs or handed_in or apart):
         raise ValueError(f"{first} and {second} have no task, split and metric in common")
-    found = {"a": str(first), "b": str(second), "rows": rows}
-    return found | {"incomparable": incomparable, "only": dict(zip("ab", only, strict=True))}
+    names = [[*mine, *others] for mine, others in zip(only, alone, strict=True)]
+    found = {"a": str(first), "b": str(second), "rows": rows, "official": handed_in}
+    return found | {"incomparable": incomparable, "only": dict(zip("ab", names, strict=True))}
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
@@ -88,6 +97,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
             low, high = row["interval"]
             text += f" ({low:+.1f} to {high:+.1f})" + " *" * (low > 0 or high < 0)
         result.append(text)
+    result += official_comparison.lines(found["official"])
     for pair in found["incomparable"]:
         a, b = pair["a"], pair["b"]
         result.append(f"{a['benchmark']} {a['split']} {a['metric']}")
@@ -100,15 +110,18 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     return result
 
 
-def _measured(folder: Path) -> list[Record]:
+def _results(folder: Path) -> dict[str, Any]:
+    """What metrics.json holds."""
     path = folder / "metrics.json"
     if not path.is_file():
         raise ValueError(f"{path} is missing: {folder} is no finished evaluation")
     try:
-        scores = json.loads(path.read_bytes())["scores"]
-        return [record for record in scores if record["system"] == "model"]
+        found = json.loads(path.read_bytes())
+        if all("system" in record for record in found["scores"]):
+            return found
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} is damaged; `pali evaluate` writes it again") from None
+        pass
+    raise ValueError(f"{path} is damaged; `pali evaluate` writes it again")
 
 
 def _predicted(folder: Path) -> dict[_Split, dict[str, Line]]:

@@ -10,10 +10,15 @@
     workdir/report.html        the same as bars, with the best and worst predictions and their
                                pictures (pali/report_page.py)
     workdir/submissions/       of public benchmarks: what their servers take (pali/official.py)
+    workdir/items/             and what each of their items scores
 
-Examples come from the registered tasks: every split but "train", the metrics that the task file
-names, and what pali/data/benchmarks.py adds. Scores are computed from predictions.jsonl alone.
-Each picture is seen by the ViT once, however many prompts ask about it.
+Examples come from the registered tasks: every split but "train" or the one named, the metrics that
+the task file names, and what pali/data/benchmarks.py adds. Scores are computed from
+predictions.jsonl alone. Each picture is seen by the ViT once, however many prompts ask about it.
+
+Of several processes (pali/processes.py) each predicts its part of the examples; with a mesh, which
+divides the model among them, all predict all. The lines come together in the first process, which
+alone reads and writes the workdir and scores them: texts are gathered, and no score is averaged.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import pali
-from pali import official, ranking, report, report_page, sharding
+from pali import official, processes, ranking, report, report_page, sharding
 from pali.best_and_worst import best_and_worst
 from pali.checkpoints import pretrained
 from pali.checkpoints.hub import locate
@@ -75,7 +80,7 @@ def main(
         is a part of a larger one, and going on with a larger one keeps what was made.
       overwrite: discards what the workdir holds.
       task_modules: your own task files.
-      mesh: the devices that a model too large for one is divided among.
+      mesh: the devices that a model too large for one is divided among, those of all processes.
       console: where progress and tables are shown; by default stderr.
 
     Raises:
@@ -99,33 +104,48 @@ def main(
         prompts=loaded.metadata.templates,
     )
     workdir = Path(workdir)
-    claim(workdir, folder, overwrite)
-    console = console or Console(stderr=True)
+    processes.once(lambda: claim(workdir, folder, overwrite))
+    first = jax.process_index() == 0
+    console = console or Console(stderr=True, quiet=not first)
     skipped = {f"{s.task}/{s.name}": s.skipped for s in splits if s.skipped}
     for name, counts in skipped.items():
         listed = "; ".join(f"{REASONS[reason]}: {count:,}" for reason, count in counts.items())
         console.print(f"{name}: left out, {listed}", markup=False, soft_wrap=True)
-    path = workdir / "predictions.jsonl"
+    path = workdir / "predictions.jsonl" if first else Path(os.devnull)
     try:
         with Progress(console=console, transient=True) as progress:
-            found = [predict(loaded, split, path, progress) for split in splits]
+            found = [
+                predict(loaded, split, path, progress, divided=mesh is None) for split in splits
+            ]
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; the same command goes on from {path}") from None
-    scores, handed_in, examples = [], [], []
-    for split, lines in zip(splits, found, strict=True):
-        own = records.score(lines, split.metric_fns, split.benchmark.english)
-        scores += own
-        if (made := official.score(split, lines, workdir)) is not None:
-            handed_in.append(made.record)
-        examples.append(best_and_worst(split, lines, own, made))
-    results = {
+    results: dict[str, Any] = {
         "model": {"folder": str(folder), "fingerprint": fingerprint(folder)},
         "pali": pali.__version__,
         "limit": limit,
         "skipped": skipped,
-        "scores": scores,
-        "official": handed_in,
     }
+    return processes.once(lambda: _score(results, splits, found, workdir, console))
+
+
+def _score(
+    results: dict[str, Any],
+    splits: Sequence[Split],
+    found: Sequence[list[records.Line]],
+    workdir: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """Scores the lines of all splits, writes everything but these, and shows the scores."""
+    scores, handed_in, examples = [], [], []
+    for split, lines in zip(splits, found, strict=True):
+        if (made := official.score(split, lines, workdir)) is not None:
+            handed_in.append(made.record)
+        if split.hidden:  # A server has the references.
+            continue
+        own = records.score(lines, split.metric_fns, split.benchmark.english)
+        scores += own
+        examples.append(best_and_worst(split, lines, own, made))
+    results = results | {"scores": scores, "official": handed_in}
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (workdir / "metrics.json").write_text(text + "\n", encoding="utf-8")
     lines = [line for part in found for line in part]
@@ -140,14 +160,24 @@ def main(
     return results
 
 
-def predict(model: Model, split: Split, path: Path, progress: Progress) -> list[records.Line]:
-    """Completes the lines of one split in predictions.jsonl and returns them.
+def predict(
+    model: Model, split: Split, path: Path, progress: Progress, *, divided: bool = False
+) -> list[records.Line]:
+    """Completes the lines of one split in predictions.jsonl and returns them, in every process.
+
+    Args:
+      model: the whole of it in each process, or a part of it in each.
+      split: the same in all processes.
+      path: the file; only that of the first process is read.
+      progress: gets a bar.
+      divided: each process predicts examples of its own; else all predict all.
 
     Raises:
       ValueError: the file holds lines of this split that were made of other examples.
     """
     wanted = {example.id: example for example in split.examples}
-    made = {line["id"]: line for line in read_lines(path) if line["id"] in wanted}
+    here = processes.once(lambda: [line for line in read_lines(path) if line["id"] in wanted])
+    made: dict[str, records.Line] = {line["id"]: line for line in here}
     for id, line in made.items():
         _check_same(line, _question(split, wanted[id]), path)
     # Examples of one picture side by side, so that it is looked at once.
@@ -155,15 +185,26 @@ def predict(model: Model, split: Split, path: Path, progress: Progress) -> list[
         (e for e in split.examples if e.id not in made), key=lambda e: (e.image_key, e.id)
     )
     bar = progress.add_task(f"{split.task} {split.name}", total=len(wanted), completed=len(made))
+    share, shares = (jax.process_index(), jax.process_count()) if divided else (0, 1)
+    size = BLOCK * shares
     with path.open("a", encoding="utf-8") as file:
-        for start in range(0, len(todo), BLOCK):
-            lines = predict_block(model, split, todo[start : start + BLOCK])
+        for start in range(0, len(todo), size):
+            block = todo[start : start + size]
+            # Neighbours, which have the picture in common. No example is asked twice to fill up.
+            own = block[share * len(block) // shares : (share + 1) * len(block) // shares]
+            lines = _of_all(model, split, own) if divided else predict_block(model, split, own)
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
             file.write(text)
             file.flush()
             made |= {line["id"]: line for line in lines}
             progress.advance(bar, len(lines))
     return list(made.values())
+
+
+def _of_all(model: Model, split: Split, own: Sequence[Example]) -> list[records.Line]:
+    """The lines of the examples of every process."""
+    parts = processes.gather(lambda: predict_block(model, split, own) if own else [])
+    return [line for part in parts for line in part]
 
 
 def predict_block(model: Model, split: Split, block: Sequence[Example]) -> list[records.Line]:

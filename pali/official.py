@@ -9,27 +9,37 @@ Out: a file below WORKDIR/submissions, and a record for metrics.json, on the off
     chartqa.test.jsonl               {"id": …, "prediction": …}, where it has none
     vqav2.validation.partial.jsonl   the same of a part of the items (--limit, unusable pictures)
 
+    WORKDIR/items/vqav2.validation.jsonl   {"id": …, "part": …, "group": …, "score": …}: what each
+                                     item scores, for `pali evaluate --compare`; where the score is
+                                     their mean, or the mean over parts (languages) of their means
+
 The file is written first, and what is scored is the file, read as `pali score` reads it: that
-command finds the same score in it. Items without a reference are not asked about, nor in the file.
+command finds the same score in it. Items without a reference are not asked about, nor in the file;
+but of a split whose answers are hidden all are, and it is written, read again and not scored.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from pali.benchmarks import predictions
 from pali.benchmarks.benchmark import Item
 from pali.benchmarks.boxes import answer_in_pixels
-from pali.benchmarks.score import score_rows
+from pali.benchmarks.score import Result, score_rows
 from pali.data.benchmark_items import BenchmarkItems
 from pali.data.evaluation import Example, Split
 from pali.image import seen_region
+from pali.metrics import aggregate
 from pali.metrics.records import Line
+from pali.official_comparison import mean
 
 FOLDER = "submissions"
+ITEMS = "items"
 
 
 def benchmark_of(split: Split) -> BenchmarkItems | None:
@@ -63,11 +73,12 @@ def score(split: Split, lines: Iterable[Line], workdir: Path) -> Official | None
     """Writes the file of a split and scores it.
 
     Returns:
-      A record of benchmark, split, task, file, official (of all items), and what `pali score
-      --json` prints: metric, score, scores, groups, n, signature, signatures, notes. Where it
-      cannot be scored, as without the segmenters of Crossmodal-3600, "error" in their place: the
-      predictions are kept, and `pali score` scores the file later. None if the split is of no
-      benchmark.
+      A record of benchmark, split, task, file, official (of all items), items (the file of their
+      scores, None where the score is not their mean), and what `pali score --json` prints: metric,
+      score, scores, groups, n, signature, signatures, notes. Where it cannot be scored, as without
+      the segmenters of Crossmodal-3600, "error" in their place: the predictions are kept, and
+      `pali score` scores the file later, or the server where the answers are hidden. None if the
+      split is of no benchmark.
     """
     source = benchmark_of(split)
     if source is None:
@@ -87,12 +98,18 @@ def score(split: Split, lines: Iterable[Line], workdir: Path) -> Official | None
     }
     try:
         rows = predictions.read_predictions(path, benchmark, items)
+        if source.hidden:
+            form = benchmark.submission
+            where = form.where if form is not None else "its server"
+            raise ValueError(f"its answers are not published, and are with {where}")
         found = score_rows(
             benchmark, source.split, source.items, rows, str(source.root), partial=not whole
         )
     except (ValueError, RuntimeError, ModuleNotFoundError) as error:
         return Official(record | {"error": str(error)}, {})
+    per_item = {k: v for k, v in found.per_item.items() if v is not None}
     record |= {
+        "items": _write_items(split, workdir, items, per_item, found, made),
         "metric": found.metric,
         "score": found.score,
         "scores": found.scores,
@@ -102,7 +119,7 @@ def score(split: Split, lines: Iterable[Line], workdir: Path) -> Official | None
         "signatures": found.signatures,
         "notes": found.notes,
     }
-    return Official(record, {k: v for k, v in found.per_item.items() if v is not None})
+    return Official(record, per_item)
 
 
 def lines_of(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -135,8 +152,9 @@ def markdown(records: Sequence[dict[str, Any]]) -> str:
 
 def clear(workdir: Path) -> None:
     """Removes what an earlier run has written."""
-    for path in (workdir / FOLDER).glob("*.json*"):
-        path.unlink()
+    for folder in (FOLDER, ITEMS):
+        for path in (workdir / folder).glob("*.json*"):
+            path.unlink()
 
 
 def _answer(split: Split, item: Item, line: Line) -> Any:
@@ -167,3 +185,43 @@ def _write(
     rows = ({"id": item.id, "prediction": answers[str(item.id)]} for item in items)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
     return path
+
+
+def _write_items(
+    split: Split,
+    workdir: Path,
+    items: Sequence[Item],
+    per_item: Mapping[str, float],
+    found: Result,
+    made: Mapping[str, Line],
+) -> str | None:
+    """Writes the file of ITEMS and returns its name; None where the score is not their mean."""
+    source = benchmark_of(split)
+    assert source is not None
+    path = workdir / ITEMS / f"{split.task}.{split.name}.jsonl"
+    path.unlink(missing_ok=True)
+    scored = [item for item in items if str(item.id) in per_item]
+    means = getattr(source.specification.scorer, "means", ())
+    prefix = next((each.prefix for each in means if each.name == found.metric), None)
+    rows = [
+        {
+            "id": item.id,
+            "part": "" if prefix is None else _first(item.groups, prefix),
+            "group": made[str(item.id)]["group"],
+            "score": per_item[str(item.id)],
+        }
+        for item in scored
+    ]
+    if not rows:
+        return None
+    sums = np.array([(row["score"], 1.0) for row in rows])
+    parts, groups = ([row[key] for row in rows] for key in ("part", "group"))
+    if abs(aggregate.table(parts, groups, sums, mean).macro() - found.score) > 1e-9:
+        return None
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
+    return path.relative_to(workdir).as_posix()
+
+
+def _first(groups: Sequence[str], prefix: str) -> str:
+    return next((group for group in groups if group.startswith(prefix)), "")

@@ -11,15 +11,18 @@
 
 The last three are also flags of `pali train`. JAX's own runtime does the rest (`jax.distributed`);
 what each process then feeds and holds is in pali/sharding.py. docs/scaling.md has the launch lines.
+What processes make apart comes together in all of them by `gather`, without a common file system.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 ADDRESS, COUNT, RANK = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
@@ -43,6 +46,44 @@ def meet(what: str) -> None:
     """Returns when every process has come here; `what` names the place, the same in all."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def gather(make: Callable[[], Any]) -> list[Any]:
+    """What every process makes, in the order of their ranks, in all of them.
+
+    Args:
+      make: returns what JSON can hold; of several processes each gets it back from there.
+
+    Raises:
+      ValueError: `make` raised OSError or ValueError in another process, with its message. In that
+        one it is raised as it is, so that all end and none waits for it.
+    """
+    if jax.process_count() == 1:
+        return [make()]
+    failed: Exception | None = None
+    try:
+        text = json.dumps({"made": make()})
+    except (OSError, ValueError) as error:
+        failed = error
+        text = json.dumps({"error": str(error)})
+    row = np.frombuffer(text.encode("ascii"), np.uint8)
+    sizes = np.ravel(multihost_utils.process_allgather(np.array([row.size], np.int32)))
+    row = np.pad(row, (0, int(sizes.max()) - row.size))
+    rows = np.asarray(multihost_utils.process_allgather(row))
+    found = [
+        json.loads(each[:size].tobytes().decode("ascii"))
+        for each, size in zip(rows, sizes, strict=True)
+    ]
+    if failed is not None:
+        raise failed
+    if errors := [each["error"] for each in found if "error" in each]:
+        raise ValueError(errors[0])
+    return [each["made"] for each in found]
+
+
+def once(make: Callable[[], Any]) -> Any:
+    """What the first process makes, in all of them, where nobody else runs `make`; see `gather`."""
+    return gather(lambda: make() if jax.process_index() == 0 else None)[0]
 
 
 def settings(environ: Mapping[str, str]) -> dict[str, Any] | None:

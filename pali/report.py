@@ -87,7 +87,7 @@ def show(results: dict[str, Any], console: Console) -> None:
     benchmarks = _by_benchmark(scores)
     if len(benchmarks) == 1:
         console.print(_table(*benchmarks.items()))
-    else:
+    elif scores:
         for line in summary.lines(scores):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     for text, languages in summary.reached(scores):
@@ -128,7 +128,8 @@ def markdown(results: dict[str, Any], lines: Sequence[Line]) -> str:
         f"{results['pali']}{limited}. Every score with its per-language values: metrics.json.",
     ]
     benchmarks = _by_benchmark(results["scores"])
-    parts += ["## Summary", _summary_table(results["scores"]), *_reached(results["scores"])]
+    if results["scores"]:  # None where a server has all the references.
+        parts += ["## Summary", _summary_table(results["scores"]), *_reached(results["scores"])]
     for name, scores in benchmarks.items():
         benchmark = BENCHMARKS.get(name)
         parts += [f"## {name}", _about(scores) + _asked(benchmark) + "."]

@@ -96,8 +96,8 @@ def page(results: dict[str, Any], examples: Sequence[BestAndWorst]) -> str:
         head("Evaluation", _STYLE),
         "<header>\n<h1>Evaluation</h1>\n",
         _about(results),
-        '</header>\n<main>\n<h2 id="summary">Summary</h2>\n',
-        _summary(scores, tasks),
+        "</header>\n<main>\n",
+        _summary(scores, tasks) if scores else "",
         _official(results["official"]),
     ]
     for number, task in enumerate(tasks):
@@ -137,7 +137,8 @@ def _summary(scores: Sequence[Record], tasks: Sequence[str]) -> str:
     ]
     arrows = any("↓" in cell for rows in body.values() for row in rows for cell in row)
     note = f'<p class="soft">{summary.LOWER_NOTE}</p>\n' if arrows else ""
-    return "".join([_table("Summary", summary.COLUMNS[1:], body, 2), note, *reached])
+    table = _table("Summary", summary.COLUMNS[1:], body, 2)
+    return "".join(['<h2 id="summary">Summary</h2>\n', table, note, *reached])
 
 
 def _official(handed_in: Sequence[dict[str, Any]]) -> str:

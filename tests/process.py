@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""One of the processes of test_processes.py: trains for two steps on its own rows of the batches.
+"""One of the processes of test_processes.py: trains for two steps on its own rows of the batches,
+after a word with the others.
 
     python tests/process.py OUT.npz
 
@@ -13,6 +14,7 @@ import sys
 import grain
 import jax
 import numpy as np
+import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from pali import losses, processes, sharding
@@ -55,10 +57,25 @@ def step(params, batch):
     return value, jax.tree.map(lambda leaf, grad: leaf - 0.1 * grad, params, grads)
 
 
+def meet(rank, count):
+    """What processes make apart is known to all, and so is that one of them could not."""
+    rows = processes.gather(lambda: ["ẅ" * rank, rank / 3])  # Of different lengths.
+    assert rows == [["ẅ" * other, other / 3] for other in range(count)]
+    assert processes.once(lambda: f"made by {rank}") == "made by 0"
+
+    def last_cannot():
+        if rank == count - 1:
+            raise OSError("the picture has gone")
+
+    with pytest.raises(OSError if rank == count - 1 else ValueError, match="the picture has gone"):
+        processes.gather(last_cannot)
+
+
 def main():
     """Two steps on a mesh over all processes."""
     processes.join()
     rank, count = jax.process_index(), jax.process_count()
+    meet(rank, count)
     # The second and the third device change places: the shares of a process lie apart.
     devices = [jax.devices()[i] for i in (0, 2, 1, 3)]
     mesh = sharding.make_mesh(MeshConfig(fsdp=2), devices)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pali import evaluate, generation, official, ranking
+from pali import comparison, evaluate, generation, official, ranking
 from pali.benchmarks.boxes import answer_in_pixels
 from pali.benchmarks.registry import BENCHMARKS
 from pali.boxes import parse_boxes
+from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
 from pali.cli import main
 from pali.config import PixelConfig
 from pali.data import evaluation
@@ -20,6 +21,7 @@ from pali.data.benchmark_items import BenchmarkItems, BoxesAsText
 from pali.data.skipping import RecordError
 from pali.image import seen_region
 from pali.official import lines_of
+from pali.tokenizer import Tokenizer
 from tests.benchmarks.layouts import LAYOUTS, write
 from tests.benchmarks.more_layouts import BESIDE
 
@@ -250,6 +252,19 @@ def test_the_file_that_is_written_scores_what_the_evaluation_says(evaluated, dat
     assert [key for key, score in scores.items() if not score > 0] == []
 
 
+def test_a_comparison_has_the_official_scores_with_intervals(evaluated):
+    workdir, results = evaluated
+    rows = comparison.compare(workdir, workdir)["official"]
+    assert all((row["a"], row["difference"]) == (row["b"], 0) for row in rows)
+    drawn = {row["benchmark"]: row["metric"] for row in rows if row["interval"] is not None}
+    assert all(row["interval"] in (None, (0, 0)) for row in rows)
+    # Neither average precision nor a count is a mean of what items score. Edits per character are
+    # of one item alone here.
+    assert set(BENCHMARKS) - set(drawn) - {"mlt2019"} == {"coco_detection", "ocrbench"}
+    assert drawn["xm3600"] == drawn["coco_35l"] == "cider_mean"
+    assert len(rows) == sum(len(record["scores"]) for record in results["official"])
+
+
 def test_what_cannot_be_scored_is_kept_and_said(evaluated, monkeypatch):
     workdir, _ = evaluated
 
@@ -261,3 +276,42 @@ def test_what_cannot_be_scored_is_kept_and_said(evaluated, monkeypatch):
     assert again[0]["error"].startswith("jieba")
     assert (workdir / again[0]["file"]).is_file()
     assert lines_of(again)[0].startswith("xm3600 test: not scored: jieba")
+
+
+def test_of_a_hidden_split_the_file_for_the_server_is_written(data, tmp_path, capsys):
+    words = ["evaluate", "--tasks", "vqav2:test,nocaps:test", "--workdir", str(tmp_path)]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "vqav2 test: not scored: its answers are not published, and are with EvalAI" in said.err
+    results = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    assert results["scores"] == []
+    vqa, captions = results["official"]
+    assert (vqa["official"], "score" in vqa, vqa["split"]) == (True, False, "test")
+    rows = json.loads((tmp_path / vqa["file"]).read_text())
+    items = BENCHMARKS["vqav2"].items(data / "benchmarks" / "vqav2", "test")
+    assert [row["question_id"] for row in rows] == [item.id for item in items]
+    lines = {
+        (line["task"], line["item"]): line["prediction"]
+        for line in evaluate.read_lines(tmp_path / "predictions.jsonl")
+    }
+    assert all(row["answer"] == lines["vqav2", row["question_id"]] for row in rows)
+    assert len(lines) == len(rows) + len(json.loads((tmp_path / captions["file"]).read_text()))
+    for name in ("report.md", "report.html"):
+        assert "are not published" in (tmp_path / name).read_text("utf-8")
+    found = comparison.compare(tmp_path, tmp_path)
+    assert "its answers are not published" in "\n".join(comparison.lines(found))
+    # A part of the questions is nothing for a server.
+    results = evaluate.main(None, ["vqav2:test"], tmp_path / "part", limit=1)
+    assert results["official"][0]["file"] == "submissions/vqav2.test.partial.jsonl"
+
+
+def test_a_split_is_named_behind_a_colon(data):
+    wanted = {"vqav2:test-dev": 3, "demo_flags:validation": None}
+    splits = evaluation.read_splits(wanted, 32, Tokenizer(EMBEDDED / TOKENIZER))
+    assert [(split.task, split.name) for split in splits] == [
+        tuple(name.split(":")) for name in wanted
+    ]
+    assert [split.hidden for split in splits] == [True, False]
+    message = "task 'vqav2' has no split 'tset' to evaluate; there are validation, test, test-dev"
+    with pytest.raises(ValueError, match=message):
+        evaluation.read_splits(["vqav2:tset"], 32, Tokenizer(EMBEDDED / TOKENIZER))

@@ -140,3 +140,87 @@ def test_the_command(workdirs, capsys):
     ):
         assert main(["evaluate", *words]) == 2
         assert said in capsys.readouterr().err
+
+
+def official(folder, scores, metric="vqa_accuracy", parts=1, change=None):
+    """Adds the official record of a benchmark: two questions to each picture."""
+    (folder / "items").mkdir()
+    rows = [
+        {"id": i, "part": f"lang/{i % parts}", "group": f"g{i // 2}", "score": score}
+        for i, score in enumerate(scores)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "items" / "b.validation.jsonl").write_text(text)
+    score = float(np.mean([np.mean(scores[part::parts]) for part in range(parts)]))
+    signature = f"{metric}|bench:b|split:val|var:official|tok:none|n:{len(rows)}|spec:1.1"
+    record = {"benchmark": "b", "split": "val", "task": "b", "metric": metric, "score": score}
+    record |= {"scores": {metric: score, "other": 0.25}, "items": "items/b.validation.jsonl"}
+    record |= {"signatures": {metric: signature, "other": signature}} | (change or {})
+    path = folder / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"official": [record]}))
+    return folder
+
+
+def test_official_scores_are_compared_on_the_same_pictures(workdirs, capsys):
+    a, b = workdirs
+    rng = np.random.default_rng(0)
+    before, gain = rng.random(100), rng.normal(0.05, 0.1, 50)
+    # Both questions of a picture gain the same, so that there are 50 draws and not 100.
+    after = before + np.repeat(gain, 2)
+    official(a, list(before)), official(b, list(after))
+    row, other = comparison.compare(a, b)["official"]
+    assert row["difference"] == pytest.approx(gain.mean())
+    drawn = np.random.default_rng(1).integers(0, 50, (20_000, 50))
+    wanted = np.quantile(gain[drawn].mean(1), [0.025, 0.975])
+    assert row["interval"] == pytest.approx(wanted, abs=0.004)
+    assert (other["metric"], other["difference"], other["interval"]) == ("other", 0, None)
+    assert main(["evaluate", "--compare", str(a), str(b)]) == 0
+    said = capsys.readouterr().out
+    assert "official b val, n 100\n  vqa_accuracy" in said
+    low, high = row["interval"]
+    assert f"B - A {row['difference']:+8.4f} ({low:+.4f} to {high:+.4f})" in said
+
+
+def test_a_mean_over_languages_is_drawn_as_one(workdirs):
+    a, b = workdirs
+    official(a, [0.0, 1.0] * 15 + [0.0], "cider_mean", 2)
+    official(b, [0.5, 1.0] * 15 + [0.5], "cider_mean", 2)
+    row = comparison.compare(a, b)["official"][0]
+    assert (row["a"], row["b"]) == (0.5, 0.75)
+    # Every language gains the same whatever is drawn: but where one is not drawn at all.
+    assert row["interval"] == pytest.approx((0.25, 0.25))
+
+
+def test_official_scores_that_cannot_be_compared_are_said(workdirs):
+    a, b = workdirs
+    for folder, tokenizer in ((a, "ptb-py@1"), (b, "none")):
+        signature = f"cider|bench:b|split:val|var:c|tok:{tokenizer}|n:4|spec:1.1"
+        change = {"scores": {"cider": 0.5}, "signatures": {"cider": signature}}
+        official(folder, [0.5] * 4, "cider", change=change)
+    found = comparison.compare(a, b)
+    assert found["official"] == []
+    [pair] = found["incomparable"]
+    assert pair["differ"] == {"tokenizer": ["ptb-py@1", "none"]}
+    assert "not comparable: tokenizer is ptb-py@1 or none" in "\n".join(comparison.lines(found))
+    found = json.loads((b / "metrics.json").read_text())
+    found["official"][0]["split"] = "test"
+    (b / "metrics.json").write_text(json.dumps(found))
+    assert comparison.compare(a, b)["only"] == {"a": ["official b val"], "b": ["official b test"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[:-1], "1 items are in A or B alone: 3"),
+        (lambda rows: [*rows[:-1], rows[-1].replace('"g1"', '"g7"')], "item 3 is of another pict"),
+        (lambda rows: [*rows[:-1], rows[-1][:9]], "line 4 of .* is no JSON.*cut short"),
+        (lambda rows: [*rows[:-1], rows[-1].replace("0.5", "0.9")], "gives 0.6000"),
+    ],
+)
+def test_files_of_other_items_are_refused(workdirs, change, message):
+    for folder in workdirs:
+        official(folder, [0.5] * 4)
+    path = workdirs[1] / "items" / "b.validation.jsonl"
+    path.write_text("\n".join(change(path.read_text().splitlines())))
+    with pytest.raises(ValueError, match=message):
+        comparison.compare(*workdirs)

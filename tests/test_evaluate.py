@@ -4,9 +4,13 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -27,6 +31,7 @@ from pali.generation import MAX_LENGTH
 from pali.metrics import wrong_language
 from pali.metrics.wrong_language import installed_judge, share
 from pali.tokenizer import Tokenizer
+from tests.test_processes import finish, free_port
 
 TASK = """
 import os
@@ -374,6 +379,40 @@ def test_the_wrong_language_is_scored_everywhere(finished):
     assert baseline == [0, 0, 0], "names of the corpus are in the language asked for"
 
 
+def test_two_processes_score_what_one_does(tmp_path, run, model, task_file):
+    """They go on with a workdir that one process began, and only the first of them sees it."""
+    task = "three_languages_read"
+    two, port = tmp_path / "two", free_port()
+    run(two, tasks=[task], limit=2)
+    begun = lines_of(two)
+    words = ["-m", "pali", "evaluate", "--model", str(model), "--module", task_file]
+    own = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2"}
+    own |= {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_PLATFORMS": "cpu"}
+    finish(
+        [
+            subprocess.Popen(
+                [sys.executable, *words, "--tasks", task, "--limit", "5", "--workdir", workdir],
+                env=os.environ | own | {"JAX_PROCESS_ID": str(rank)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank, workdir in enumerate((two, tmp_path / "elsewhere"))
+        ]
+    )
+    one = tmp_path / "one"
+    run(one, tasks=[task], limit=5)
+    # An odd number of examples is left to them: one has more than the other, and nothing fills up.
+    made = lines_of(two)
+    assert (len(begun), len(made)) == (6, 15)
+    assert made[:6] == begun
+    assert sorted(line["id"] for line in made) == sorted(line["id"] for line in lines_of(one))
+    assert json.loads((two / "metrics.json").read_text()) == json.loads(
+        (one / "metrics.json").read_text()
+    )
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory, run):
     """A run of two tasks, on a terminal of 80 columns."""
@@ -500,8 +539,23 @@ def test_another_model_is_refused(finished, run, tmp_path, model):
     with pytest.raises(ValueError, match=r"results of another model .*--overwrite"):
         run(tmp_path / "work", model=tmp_path / "other")
     assert lines_of(tmp_path / "work") == lines_of(finished[0])
+    earlier = tmp_path / "work" / "items" / "vqav2.validation.jsonl"  # Of a task not asked for now.
+    earlier.parent.mkdir()
+    earlier.touch()
     run(tmp_path / "work", model=tmp_path / "other", limit=2, overwrite=True)
     assert len(lines_of(tmp_path / "work")) == 3 * 3 * 2
+    assert not earlier.exists()
+    pages = [(folder / "report.html").read_text() for folder in (finished[0], tmp_path / "work")]
+    for page, folder in zip(pages, (model, tmp_path / "other"), strict=True):
+        assert evaluate.fingerprint(folder) in page
+    assert "at most 2 of each split" in pages[1]
+    assert evaluate.fingerprint(model) not in pages[1]
+
+
+def test_of_a_run_that_is_begun_anew_no_page_is_left(finished, tmp_path, model):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    evaluate.claim(tmp_path, model, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_predictions_of_nobody_are_refused(finished, run, tmp_path):

@@ -96,6 +96,26 @@ def test_scoring_brings_no_model_and_no_data_set(tmp_path):
     assert imported_by(program, HEAVY) == []
 
 
+def test_comparing_evaluations_brings_no_model_and_no_data_set(tmp_path):
+    line = {"id": "t/0", "task": "t", "split": "test", "version": "1", "lang": "en", "group": "g"}
+    line |= {"image_key": "g", "references": ["a dog"], "prediction": "a dog"}
+    own = "exact_match|bench:{}|split:test|var:nfkc-space|tok:none|n:1|spec:1.1"
+    score = {"benchmark": "t", "split": "test", "metric": "exact_match", "variant": "nfkc-space"}
+    score |= {"signature": own.format("t"), "system": "model", "n": 1, "score": 100.0}
+    official = {"benchmark": "b", "split": "test", "task": "t", "metric": "exact_match"}
+    official |= {"scores": {"exact_match": 1.0}, "signatures": {"exact_match": own.format("b")}}
+    official |= {"score": 1.0, "items": "items.jsonl"}
+    results = {"scores": [score | {"per_language": {"en": 100.0}}], "official": [official]}
+    (tmp_path / "predictions.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "metrics.json").write_text(json.dumps(results))
+    (tmp_path / "items.jsonl").write_text('{"id": 0, "part": "", "group": "g", "score": 1.0}\n')
+    program = f"""
+        from pali.cli import main
+        assert main(["evaluate", "--compare", {str(tmp_path)!r}, {str(tmp_path)!r}]) == 0
+    """
+    assert imported_by(program, HEAVY) == []
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_is_light(command):
     program = f"""

@@ -57,6 +57,7 @@ LAYERS = [
         "training",
         "evaluate",
         "official",
+        "official_comparison",
         "best_and_worst",
         "predict",
         "report",

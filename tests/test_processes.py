@@ -16,6 +16,12 @@ from pali import processes
 ROOT = Path(__file__).parents[1]
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def start(rank, count, port, out):
     devices = f"--xla_force_host_platform_device_count={4 // count}"
     own = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": devices}
@@ -42,9 +48,7 @@ def finish(processes):
 
 
 def test_two_processes_end_where_one_does(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     finish([start(rank, 2, port, tmp_path / "two.npz") for rank in range(2)])
     finish([start(0, 1, port, tmp_path / "one.npz")])
     one, two = np.load(tmp_path / "one.npz"), np.load(tmp_path / "two.npz")

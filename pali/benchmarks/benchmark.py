@@ -181,6 +181,9 @@ class Submission:
         return ((self.id, self.answer), *self.read)
 
 
+_PALI = "PaLI, arXiv 2209.06794, as others report it"
+
+
 @dataclass(frozen=True)
 class Anchor:
     """A published number to compare with."""
@@ -191,6 +194,11 @@ class Anchor:
     what: str
     """The split, the variant, the scale."""
     source: str
+
+
+def pali_17b(score: str, what: str) -> tuple[Anchor, ...]:
+    """The number of PaLI-17B; `what` it is of."""
+    return (Anchor("PaLI-17B", score, what, _PALI),)
 
 
 def paligemma(at_224: str, at_448: str | None = None, what: str = "") -> tuple[Anchor, ...]:

@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split
+from pali.benchmarks.benchmark import Anchor, Benchmark, Files, Item, Scored, Split, pali_17b
 from pali.benchmarks.rows import document, read_json, read_text
 from pali.benchmarks.texts import columns
 from pali.metrics.pairs import short
 from pali.prompts import PROMPTS
 
 CLASSES = 1000
+_ZERO_SHOT = "zero-shot, 224 pixels, top-1 in per cent"
 _WORDNET = re.compile(r"n\d{8}")
 _MAPPING = "LOC_synset_mapping.txt"
 _PICTURES = (".jpeg", ".jpg", ".png")
@@ -233,6 +234,7 @@ def _of(
     differs: str,
     read: Callable[[Files, str], list[Item]] = _folders,
     names: Callable[[Files], dict[str, str]] = _names,
+    anchors: tuple[Anchor, ...] = (),
 ) -> Benchmark:
     return Benchmark(
         name=name,
@@ -243,6 +245,7 @@ def _of(
         prompt=PROMPTS["class_name"],
         licence=licence,
         documented=documented,
+        anchors=anchors,
         differs=differs,
         names=names,
     )
@@ -267,6 +270,7 @@ IMAGENET = Benchmark(
     licence="ImageNet's terms of access; of ReaL see the publisher",
     documented="https://www.kaggle.com/c/imagenet-object-localization-challenge and "
     "https://github.com/google-research/reassessed-imagenet",
+    anchors=pali_17b("72.11", _ZERO_SHOT),
     differs="ReaL has no label for some pictures; these are not scored.",
     names=_names,
 )
@@ -287,6 +291,7 @@ IMAGENET_A = _of(
     "https://github.com/hendrycks/natural-adv-examples",
     _PUBLISHER,
     _200,
+    anchors=pali_17b("44.70", _ZERO_SHOT),
 )
 IMAGENET_R = _of(
     "imagenet_r",
@@ -296,6 +301,7 @@ IMAGENET_R = _of(
     "https://github.com/hendrycks/imagenet-r",
     _PUBLISHER,
     _200,
+    anchors=pali_17b("81.97", _ZERO_SHOT),
 )
 IMAGENET_SKETCH = _of(
     "imagenet_sketch",

@@ -38,6 +38,7 @@ class SquadScorer(Texts):
     metric: str = "f1"
     variants: tuple[str, ...] = ("squad-1.1",)
     tokenized: bool = False
+    means: tuple[Mean, ...] = (Mean("f1_mean", "lang/"),)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None
@@ -48,7 +49,7 @@ class SquadScorer(Texts):
             items,
             {"f1": each[:, 1].tolist(), "em": each[:, 0].tolist()},
             dict.fromkeys(("f1", "em"), squad.VARIANT),
-            (Mean("f1_mean", "lang/"),),
+            self.means,
         )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from pali.benchmarks.benchmark import Benchmark, Split
@@ -80,11 +81,17 @@ def markdown() -> str:
     rows += ["", "| benchmark | published numbers | what differs, and why |", "|---|---|---|"]
     for benchmark in every:
         if benchmark.anchors or benchmark.differs:
-            anchors = "<br>".join(f"{a.system}: {a.score}" for a in benchmark.anchors)
-            if benchmark.anchors:
-                anchors += f"<br>{benchmark.anchors[0].what}; {benchmark.anchors[0].source}"
-            rows.append(f"| `{benchmark.name}` | {anchors} | {benchmark.differs} |")
+            rows.append(f"| `{benchmark.name}` | {_numbers(benchmark)} | {benchmark.differs} |")
     return "\n".join(rows) + "\n"
+
+
+def _numbers(benchmark: Benchmark) -> str:
+    """The published numbers; what they are of stands once below those that have it in common."""
+    said = []
+    for (what, source), alike in groupby(benchmark.anchors, lambda a: (a.what, a.source)):
+        said += [f"{anchor.system}: {anchor.score}" for anchor in alike]
+        said.append(f"{what}; {source}")
+    return "<br>".join(said)
 
 
 def _names(names: list[str]) -> str:

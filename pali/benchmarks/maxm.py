@@ -35,6 +35,7 @@ class MaxmScorer(Texts):
     metric: str = "exact_match"
     variants: tuple[str, ...] = ("maxm",)
     tokenized: bool = False
+    means: tuple[Mean, ...] = (Mean("exact_match_mean", "lang/"),)
 
     def score(
         self, items: Sequence[Item], answers: Sequence[str], variant: str, tokenizer: str | None
@@ -46,8 +47,8 @@ class MaxmScorer(Texts):
             for item, rule in zip(items, rules, strict=True)
         ]
         said = [rule(text) for text, rule in zip(answers, rules, strict=True)]
-        means = (Mean("exact_match_mean", "lang/"),)
-        found = measured(items, known, said, (Measure("exact_match", "exact_match", "raw"),), means)
+        measures = (Measure("exact_match", "exact_match", "raw"),)
+        found = measured(items, known, said, measures, self.means)
         raw = measured(
             items,
             [item.references for item in items],

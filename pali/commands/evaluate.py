@@ -24,6 +24,7 @@ EXAMPLE = """examples:
   pali evaluate --tasks all --limit 10 --workdir runs/all
   pali evaluate --tasks demo_captions --limit 20
   pali evaluate --model runs/mine/model --tasks demo_captions --workdir runs/mine/scores
+  pali evaluate --tasks vqav2:test --workdir runs/handed_in
   pali evaluate --compare runs/all runs/mine/scores"""
 
 
@@ -40,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tasks",
         metavar="A,B",
         help="tasks or mixtures, `pali tasks` lists them; all: every task that answers in text and "
-        "has a split beside train, those of --module included",
+        "has a split beside train, those of --module included; vqav2:test: one split, also one "
+        "whose answers a server has",
     )
     parser.add_argument("--workdir", help=f"default: {WORKDIR}")
     parser.add_argument(
@@ -70,9 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("--tasks names no task; `pali tasks` lists them")
     mesh = None if arguments.mesh is None else read_mesh(arguments.mesh)
     import_seqio_bridge()
-    from pali import evaluate
+    import jax
+
+    from pali import evaluate, processes
 
     try:
+        processes.join()
         evaluate.main(
             arguments.model,
             tasks,
@@ -86,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise missing_extra(error) from error
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
-    for name in ("metrics.json", "report.md", "report.html", "predictions.jsonl"):
+    # The first of several processes has the workdir.
+    files = ("metrics.json", "report.md", "report.html", "predictions.jsonl")
+    for name in files if jax.process_index() == 0 else ():
         print(Path(workdir) / name)
     return 0
 

@@ -6,7 +6,8 @@
     DATA/benchmarks/NAME/val2014/COCO_val2014_….jpg pictures, as the benchmark names them
 
 DATA is the environment variable PALI_DATA, or ~/pali_data. Items without a reference are left out:
-there is nothing to compare an answer with, or to learn from.
+there is nothing to compare an answer with, or to learn from. But of a split whose answers are
+hidden all are there: a server compares them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from pali.data.skipping import RecordError
 from pali.image import seen_region
 from pali.languages import resolve
 
+HIDDEN = "hidden"
+"""Stands for the answer where a server alone knows it; its "references" are []."""
 _NO_WORDS = "object"
 """What is meant by an expression of RefCOCO that is a number and nothing else."""
 
@@ -58,7 +61,7 @@ class BenchmarkItems:
     """None is `data_folder()`, at the time of reading."""
 
     def __len__(self) -> int:
-        """Items of the split that have references."""
+        """Items of the split that have references; all where these are hidden."""
         return len(self.items)
 
     def __getitem__(self, index: int) -> Example:
@@ -70,6 +73,8 @@ class BenchmarkItems:
         if "size" in item.facts:
             return record | _boxes(item)
         texts = list(item.references)
+        if self.hidden:
+            return record | {"references": [], "answer": HIDDEN}
         if self.specification.names:
             names = self.names
             texts = [names[text] for text in texts if text in names]
@@ -84,6 +89,11 @@ class BenchmarkItems:
     def specification(self) -> Benchmark:
         """Of the benchmark."""
         return registry.get(self.benchmark)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether a server alone knows the answers."""
+        return self.specification.split(self.split)[1].hidden
 
     @property
     def items(self) -> list[Item]:
@@ -173,7 +183,8 @@ def _read(root: Path, name: str, split: str) -> list[Item]:
             f"{root} is not there: it must hold the raw files of {name}"
             f"{' and their pictures' if benchmark.pictures else ''}, from {benchmark.documented}"
         )
-    return [item for item in benchmark.items(root, split) if item.references]
+    hidden = benchmark.split(split)[1].hidden
+    return [item for item in benchmark.items(root, split) if item.references or hidden]
 
 
 @functools.lru_cache(maxsize=8)

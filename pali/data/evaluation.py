@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registered tasks -> the examples that `pali evaluate` asks a model, with prompt and references.
 
-Every split but "train"; the model brings its own tokenizer and size of picture, so a task's are set
-aside. Pictures are made one at a time, when their turn comes.
+Every split but "train", or the one behind a colon, vqav2:test, which may be a split of a public
+benchmark whose answers are hidden: its examples have no references. The model brings its own
+tokenizer and size of picture, so a task's are set aside. Pictures are made one at a time, when
+their turn comes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 
 from pali.config import ImageSize, PixelConfig
 from pali.data import pipeline
+from pali.data.benchmark_items import BenchmarkItems
 from pali.data.benchmarks import BENCHMARKS, Benchmark
 from pali.data.preprocessors import (
     DecodePicture,
@@ -99,6 +102,11 @@ class Split:
         return image, seen_region(image.shape, self.image_size, self.pixels)
 
     @property
+    def hidden(self) -> bool:
+        """Whether there is no reference to compare an answer with."""
+        return not any(example.references for example in self.examples)
+
+    @property
     def pictured(self) -> bool:
         """Whether there are pictures, and not text alone."""
         return any(map(_makes_image, self.functions))
@@ -124,33 +132,67 @@ def read_splits(
     """The splits to evaluate, with the prompt and the references of every example.
 
     Args:
-      tasks: names of tasks or mixtures; ALL is every task that answers in text.
+      tasks: names of tasks or mixtures; ALL is every task that answers in text, TASK:SPLIT one
+        split alone.
       image_size, tokenizer, pixels, prompts: the model's.
       limit: at most so many examples of each split and language.
       task_modules: your own task files.
 
     Raises:
-      ValueError: a task is unknown, has no split but "train", or no text; or it draws squares, and
-        the model reads none.
+      ValueError: a task is unknown, has no such split or none but "train", or no text; or it draws
+        squares, and the model reads none.
       ModuleNotFoundError: SeqIO is not installed.
     """
-    from pali.data.seqio_bridge import answering_tasks, read_evaluation
+    from pali.data.seqio_bridge import answering_tasks
 
     modules = tuple(task_modules)
     names = [n for name in tasks for n in (answering_tasks(modules) if name == ALL else [name])]
-    found = [task for name in names for task in read_evaluation(name, modules)]
+    found = {}
+    for name in names:
+        for task in _tasks(name, modules):
+            found |= {(task.name, split): (task, part) for split, part in task.splits.items()}
     if not found:
         raise ValueError("no task to evaluate; name at least one, as in --tasks demo_captions")
     splits = []
-    for task in {task.name: task for task in found}.values():
-        for name, part in task.splits.items():
-            ((fitted, _),) = pipeline.fit_to_model(
-                [(part, 1.0)], image_size=image_size, pixels=pixels, prompts=prompts
-            )
-            splits.append(
-                _read_split(name, fitted, task.metric_fns, image_size, pixels, tokenizer, limit)
-            )
+    for (_, name), (task, part) in found.items():
+        ((fitted, _),) = pipeline.fit_to_model(
+            [(part, 1.0)], image_size=image_size, pixels=pixels, prompts=prompts
+        )
+        splits.append(
+            _read_split(name, fitted, task.metric_fns, image_size, pixels, tokenizer, limit)
+        )
     return splits
+
+
+def _tasks(name: str, modules: Sequence[str]) -> list[Any]:
+    """A task or those of a mixture, with all their splits; of TASK:SPLIT with that one."""
+    from pali.data.seqio_bridge import is_registered, read_evaluation
+
+    base, _, only = name.rpartition(":")
+    if not base or is_registered(name, modules):
+        return read_evaluation(name, modules)
+    return [
+        replace(task, splits={only: _one_split(task.name, task.splits, only)})
+        for task in read_evaluation(base, modules)
+    ]
+
+
+def _one_split(name: str, splits: dict[str, pipeline.Task], only: str) -> pipeline.Task:
+    """A split of a task, or one that its benchmark has besides."""
+    if only in splits:
+        return splits[only]
+    some = next(iter(splits.values()))
+    others: dict[str, pipeline.Task] = {}
+    if isinstance(source := some.source, BenchmarkItems):
+        others = {
+            other: replace(some, source=replace(source, split=other))
+            for other, split in source.specification.splits.items()
+            if split.hidden
+        }
+    if only not in others:
+        listed = ", ".join([*splits, *others])
+        raise ValueError(f"task {name!r} has no split {only!r} to evaluate; there are {listed}")
+    return others[only]
 
 
 def _read_split(
@@ -167,6 +209,7 @@ def _read_split(
     text_functions = [function for function in functions if not _makes_image(function)]
     if not len(task.source):
         raise ValueError(f"split {name!r} of task {task.name!r} has no record to evaluate")
+    hidden = isinstance(task.source, BenchmarkItems) and task.source.hidden
     examples, skips = [], Counter()
     records = pipeline.Drawn(task, seed=0, shuffled=False)
     for index in range(len(records)):
@@ -181,14 +224,19 @@ def _read_split(
                 f"task {task.name!r} has no prompt: an example has {', '.join(sorted(example))}, "
                 'and evaluation needs "inputs" and "targets"'
             )
-        examples.append(_example(f"{task.name}/{name}/{index}", index, example, record, benchmark))
+        made = _example(f"{task.name}/{name}/{index}", index, example, record, benchmark)
+        if not (made.references or hidden):
+            raise ValueError(f"example {made.id} has no reference to compare an answer with")
+        examples.append(made)
     if not examples:
         raise ValueError(f"split {name!r} of task {task.name!r} has no record that can be used")
     by_language: dict[str, list[Example]] = {}
     # By hash, so that a part of the examples is a fair one, and the same one every time.
     for example in sorted(examples, key=lambda e: hashlib.sha256(e.id.encode()).digest()):
         by_language.setdefault(example.lang, []).append(example)
-    choices = {lang: _choices(rows, benchmark.choices) for lang, rows in by_language.items()}
+    choices = {
+        lang: _choices(rows, benchmark.choices) for lang, rows in by_language.items() if not hidden
+    }
     kept = [example for rows in by_language.values() for example in rows[:limit]]
     return Split(
         task.name,
@@ -209,15 +257,14 @@ def _read_split(
 def _max_length(examples: Sequence[Example], tokenizer: Tokenizer) -> int:
     """A power of two, so that few programs are compiled."""
     references = {text for example in examples for text in example.references}
-    longest = 1 + max(len(tokenizer.encode(text)) for text in references)  # and the end of text
+    lengths = [len(tokenizer.encode(text)) for text in references]
+    longest = 1 + max(lengths, default=0)  # and the end of text
     return max(MAX_LENGTH, 1 << (2 * longest - 1).bit_length())
 
 
 def _example(id: str, index: int, example: dict, record: dict, benchmark: Benchmark) -> Example:
     key = str(example.get("image_key", id))
     references = tuple(as_references(example.get("references", example["targets"])))
-    if not references:
-        raise ValueError(f"example {id} has no reference to compare an answer with")
     return Example(
         id=id,
         lang=example.get("lang", ""),

@@ -250,6 +250,12 @@ def read_evaluation(name: str, task_modules: Iterable[str] = ()) -> list[Evaluat
     return found
 
 
+def is_registered(name: str, task_modules: Iterable[str] = ()) -> bool:
+    """Whether there is a task or mixture of that name."""
+    pali.tasks.load(task_modules)
+    return name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names()
+
+
 def answering_tasks(task_modules: Iterable[str] = ()) -> list[str]:
     """Names of the registered tasks that can be evaluated all together: for `--tasks all`.
 
