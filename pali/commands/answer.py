@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return pictures.Verb(rows, together=max(1, 64 // len(asked)))
 
+    arguments.pictures, arguments.questions = names, asked
     items = list(pictures.expand(names))
     return pictures.run(arguments, items, COLUMNS, prepare, failure="asked about")
 
