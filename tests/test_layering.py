@@ -60,7 +60,7 @@ LAYERS = [
         "summary",
         "comparison",
     ],
-    ["cli", "commands", "__init__", "__main__"],
+    ["beam", "cli", "commands", "__init__", "__main__"],
 ]
 LAYER = {room: i for i, row in enumerate(LAYERS) for room in row}
 
@@ -164,7 +164,7 @@ def test_every_import_is_declared():
     extras = project["optional-dependencies"]
     # SeqIO brings TensorFlow.
     more = {"tensorflow"}.union(
-        *(names(extras[name]) for name in ("check", "hf", "metrics", "train"))
+        *(names(extras[name]) for name in ("beam", "check", "hf", "metrics", "train"))
     )
     owners = importlib.metadata.packages_distributions()
     for file in FILES + TASKS:

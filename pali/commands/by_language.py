@@ -58,20 +58,35 @@ def run(
     done = also(items) if also else None
 
     def prepare(model: Model) -> pictures.Verb:
-        codes = resolve_many(arguments.langs, model.languages or None)
-
-        def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
-            tokens = model.look([picture.pixels for picture in seen])
-            found = ask(model)(tokens, codes)
-            if done:
-                done(model, seen, tokens, found)
-            for texts in found:
-                yield [
-                    {"lang": code, key: str(text), "log_prob": round(text.log_prob, 4)}
-                    for code, text in texts.items()
-                ]
-
-        return pictures.Verb(rows, together=max(8, 64 // len(codes)))
+        return verb(model, resolve_many(arguments.langs, model.languages or None), key, ask, done)
 
     columns = (LANGUAGE, Column(key, key), Column("log_prob"))
     return pictures.run(arguments, items, columns, prepare, failure)
+
+
+def verb(
+    model: Model,
+    codes: Sequence[str],
+    key: str,
+    ask: Callable[[Model], Callable[..., Any]],
+    done: AlsoDone | None = None,
+) -> pictures.Verb:
+    """What asks a model about pictures in the languages `codes`; the others are those of `run`."""
+
+    def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
+        tokens = model.look([picture.pixels for picture in seen])
+        found = ask(model)(tokens, codes)
+        if done:
+            done(model, seen, tokens, found)
+        for texts in found:
+            yield [
+                {"lang": code, key: str(text), "log_prob": round(text.log_prob, 4)}
+                for code, text in texts.items()
+            ]
+
+    return pictures.Verb(rows, together(len(codes)))
+
+
+def together(languages: int) -> int:
+    """So many pictures at once fill a batch of prompts."""
+    return max(8, 64 // languages)

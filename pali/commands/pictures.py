@@ -142,7 +142,7 @@ def run(
         _say(arguments, f"{mark.pictures:,} of {_count(len(items), 'picture')} are in {output}")
     journal = Journal(output if kind != "table" else None, now, mark, keep=resume)
     try:
-        batches = _decoded(items[mark.pictures :], verb.together, size, pixels)
+        batches = decoded(items[mark.pictures :], verb.together, size, pixels)
         mark = _write(arguments, kind, columns, verb, batches, mark, len(items), journal)
     finally:
         journal.close(complete=mark.pictures == len(items))
@@ -185,7 +185,7 @@ def _write(
     ):
         for batch in batches:
             failed = written = 0
-            for row in _rows(verb, batch):
+            for row in itertools.chain.from_iterable(rows_of(verb, batch)):
                 failed += "error" in row
                 written += "error" not in row
                 write(row)
@@ -297,22 +297,22 @@ def _standard_input() -> Iterator[Item]:
             yield from _named(os.fsdecode(line.rstrip(b"\r")))
 
 
-def _rows(verb: Verb, batch: Sequence[Seen | Item]) -> Iterator[Row]:
-    """The rows of every item of a batch, in order."""
+def rows_of(verb: Verb, batch: Sequence[Seen | Item]) -> Iterator[list[Row]]:
+    """For each item of a batch its rows, in order."""
     usable = [seen for seen in batch if isinstance(seen, Seen)]
     made = iter(verb.rows(usable) if usable else [])
     for seen in batch:
         if isinstance(seen, Seen):
-            yield from ({"picture": seen.item.name, **row} for row in next(made))
+            yield [{"picture": seen.item.name, **row} for row in next(made)]
         else:
-            yield {"picture": seen.name, "error": seen.error}
+            yield [{"picture": seen.name, "error": seen.error}]
 
 
 def _item(seen: Seen | Item) -> Item:
     return seen.item if isinstance(seen, Seen) else seen
 
 
-def _decoded(
+def decoded(
     items: Sequence[Item], together: int, size: ImageSize, pixels: PixelConfig
 ) -> Iterator[list[Seen | Item]]:
     """Batches of pictures, decoded in threads a little ahead; in place of a bad one its error."""

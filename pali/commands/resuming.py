@@ -226,6 +226,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._file.close()
             raise CommandError(f"{output} is being written by another process") from None
         except OSError:  # A file system without locks.
             return

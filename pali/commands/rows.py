@@ -102,7 +102,8 @@ class RowsFile(io.TextIOBase):
         self._file = open(path, mode, buffering=0)  # noqa: SIM115
         self.bytes, self.crc = size, crc
         if size:
-            self._file.truncate(size)
+            if self._file.seek(0, os.SEEK_END) > size:
+                self._file.truncate(size)
             self._file.seek(size)
 
     def write(self, text: str, /) -> int:
