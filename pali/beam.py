@@ -13,10 +13,10 @@ the model once. The only file that imports Beam, of the extra `beam`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.ml.inference.base import ModelHandler
+from apache_beam.io.filesystems import FileSystems  # pyright: ignore[reportMissingImports]
+from apache_beam.ml.inference.base import ModelHandler  # pyright: ignore[reportMissingImports]
 
 from pali.commands import by_language, pictures
 from pali.commands.rows import Row
@@ -37,14 +37,14 @@ class PictureHandler(ModelHandler[Element, list[Row], Model]):
 
     def __init__(
         self,
-        verb: Literal["caption", "ocr"] = "caption",
+        verb: str = "caption",
         langs: str | Iterable[str] = "en",
         model: str | None = None,
     ):
         """Says what to ask; nothing is loaded.
 
         Args:
-          verb: the command whose rows are wanted.
+          verb: the command whose rows are wanted, "caption" or "ocr".
           langs: codes, names or lists of languages, as of `pali caption`.
           model: a model folder that every worker can read, or a repository on the Hugging Face
             hub; by default the embedded model.

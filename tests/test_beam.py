@@ -92,4 +92,4 @@ def test_bad_requests_are_refused_before_a_pipeline_runs():
     with pytest.raises(ValueError, match="did you mean Swahili"):
         PictureHandler(langs="swahilli")
     with pytest.raises(ValueError, match="must be one of caption, ocr"):
-        PictureHandler("answer")  # type: ignore[arg-type]
+        PictureHandler("answer")
