@@ -10,8 +10,8 @@ as a user would, and looks ten times at how many pictures it has done and how mu
 (RssAnon). "since" is the rate since the line before, the start of the process left out. Memory is
 constant where the last lines say what the middle ones do.
 
-The embedded model, three languages, 2,000 pictures, two cores that other work shared (November 2026;
-rates are a lower bound):
+The embedded model, three languages, 2,000 pictures, two cores shared with other work, so that rates
+are a lower bound (November 2026):
 
     pictures  seconds  pictures/s since  captions/s since  own MB  most MB of all
           21       29                 -                 -     294             482
