@@ -19,6 +19,9 @@ from pali.mesh_config import MeshConfig
 
 Dtype = Literal["float32", "bfloat16"]
 
+Precision = Literal["float32", "bfloat16", "int8"]
+"""In what numbers a loaded model computes (pali/precision.py)."""
+
 ImageSize = int | tuple[int, int]
 """Of pictures, in pixels: the side of a square, or height and width."""
 
