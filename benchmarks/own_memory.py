@@ -8,12 +8,12 @@ import threading
 from pathlib import Path
 
 
-def own_memory(field: str = "RssAnon") -> int:
-    """Bytes of this process: those that no file backs now, or "VmHWM", the most of all so far."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def own_memory(field: str = "RssAnon", process: int | str = "self") -> int:
+    """Bytes of a process: those that no file backs now, or "VmHWM", the most of all so far."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise OSError(f"there is no {field} in /proc/self/status: this needs Linux")
+    raise OSError(f"there is no {field} in /proc/{process}/status: this needs Linux")
 
 
 class Peak:

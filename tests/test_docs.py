@@ -52,6 +52,7 @@ def folder_with_pictures(tmp_path, monkeypatch):
         ImageDraw.Draw(picture).ellipse((20, 10, 70, 50), fill="brown")
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         picture.save(tmp_path / name)
+    (tmp_path / "catalogue.csv").write_text("sku,image\n1,dog.png\n2,photos/1.jpg\n")
     for line in blocks("docs/add_a_task.md", "json"):
         (tmp_path / "birds" / "train.jsonl").write_text(line)
         (tmp_path / "birds" / "test.jsonl").write_text(line)

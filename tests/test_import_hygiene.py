@@ -17,6 +17,7 @@ from pali.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = [
+    "apache_beam",
     "tensorflow",
     "tensorflow_text",
     "tensorflow_datasets",
@@ -51,11 +52,11 @@ def imported_by(code: str, forbidden: list[str]) -> list[str]:
 
 
 def modules(folder: str = "") -> list[str]:
-    """Names of the modules of pali below a folder, the bridge to SeqIO left out."""
+    """Names of the modules of pali below a folder, those that need an extra as a whole left out."""
     return [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted((ROOT / "pali" / folder).rglob("*.py"))
-        if path.stem not in ("seqio_bridge", "__main__")
+        if path.stem not in ("seqio_bridge", "beam", "__main__")
     ]
 
 

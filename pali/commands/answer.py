@@ -95,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return pictures.Verb(rows, together=max(1, 64 // len(asked)))
 
+    arguments.pictures, arguments.questions = names, asked
     items = list(pictures.expand(names))
     columns = (*COLUMNS, *([SHARE] if choices else []), *decoding_flags.columns(arguments))
     return pictures.run(arguments, items, columns, prepare, failure="asked about")

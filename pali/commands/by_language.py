@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pali.commands.rows import Column, Row
 from pali.languages import GROUPS, LANGUAGES, resolve_many
 
 if TYPE_CHECKING:
-    from pali.predict import Model, VisualTokens
+    from pali.predict import Model, Text, VisualTokens
 
 AlsoDone = Callable[["Model", Sequence[pictures.Seen], "VisualTokens", Sequence[Any]], None]
 
@@ -67,22 +68,47 @@ def run(
 
         codes = resolve_many(arguments.langs, model.languages or None)
         chosen = decoding_flags.fit(arguments, decoding, model, MAX_LENGTH, codes)
-
-        def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
-            tokens = model.look([picture.pixels for picture in seen])
-            found = ask(model)(tokens, codes, decoding=chosen)
-            if done:
-                done(model, seen, tokens, found)
-            for texts in found:
-                yield [
-                    {
-                        **{"lang": code, key: str(text), "log_prob": round(text.log_prob, 4)},
-                        **decoding_flags.values(arguments, key, text),
-                    }
-                    for code, text in texts.items()
-                ]
-
-        return pictures.Verb(rows, together=max(8, 64 // len(codes)))
+        asked = functools.partial(ask(model), decoding=chosen)
+        more = functools.partial(decoding_flags.values, arguments, key)
+        return verb(model, codes, key, asked, more, done)
 
     columns = (LANGUAGE, Column(key, key), Column("log_prob"), *decoding_flags.columns(arguments))
     return pictures.run(arguments, items, columns, prepare, failure)
+
+
+def verb(
+    model: Model,
+    codes: Sequence[str],
+    key: str,
+    ask: Callable[..., Any],
+    more: Callable[[Text], Row] = lambda text: {},
+    done: AlsoDone | None = None,
+) -> pictures.Verb:
+    """What asks a model about pictures in the languages `codes`.
+
+    Args:
+      model: looks at the pictures.
+      codes: of languages.
+      key: what a row calls the text.
+      ask: takes what the model saw, and the languages.
+      more: what a row says of a text besides.
+      done: called with every batch.
+    """
+
+    def rows(seen: Sequence[pictures.Seen]) -> Iterator[list[Row]]:
+        tokens = model.look([picture.pixels for picture in seen])
+        found = ask(tokens, codes)
+        if done:
+            done(model, seen, tokens, found)
+        for texts in found:
+            yield [
+                {"lang": code, key: str(text), "log_prob": round(text.log_prob, 4), **more(text)}
+                for code, text in texts.items()
+            ]
+
+    return pictures.Verb(rows, together(len(codes)))
+
+
+def together(languages: int) -> int:
+    """So many pictures at once fill a batch of prompts."""
+    return max(8, 64 // languages)

@@ -27,6 +27,7 @@ SUMMARY = f"""Captions for pictures, in one or many languages.
 EXAMPLE = """examples:
   pali caption dog.jpg --langs en,fr,hi,sw,th,zh,ar
   pali caption 'photos/**/*.jpg' --langs xm3600 --output captions.jsonl
+  pali caption catalogue.csv --langs sw,th --output captions.csv --resume
   pali caption dog.jpg --langs en,th --explain dog.html
   curl -s https://example.org/dog.jpg | pali caption - --langs Swahili"""
 
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     ask = ("caption", lambda model: model.caption, "captioned")
     if arguments.explain is None:
         return by_language.run(arguments, *ask)
+    if arguments.resume:
+        raise CommandError("--explain makes one page of one start: give it without --resume")
     path, output = arguments.explain, arguments.output
     page = _Page(path, arguments.overwrite)
 

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top < 1:
         raise CommandError(f"--top is {arguments.top}; it must be at least 1")
     try:
-        labels = asking.names(read_names(arguments.labels), "labels")
+        arguments.labels = labels = asking.names(read_names(arguments.labels), "labels")
         resolve(arguments.lang)
     except ValueError as error:
         raise CommandError(str(error)) from None

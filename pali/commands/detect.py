@@ -62,12 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Looks for the classes in every picture; 0, or 1 when one failed."""
     try:
-        classes = asking.names(read_names(arguments.classes), "classes")
+        arguments.classes = classes = asking.names(read_names(arguments.classes), "classes")
     except ValueError as error:
         raise CommandError(str(error)) from None
     decoding = decoding_flags.read(arguments)
     items = list(pictures.expand(arguments.pictures))
-    drawings = _drawings(arguments.draw, items, arguments.overwrite) if arguments.draw else {}
+    redraw = arguments.overwrite or arguments.resume
+    drawings = _drawings(arguments.draw, items, redraw) if arguments.draw else {}
     unparsed = []
 
     def prepare(model: Model) -> pictures.Verb:

@@ -4,8 +4,9 @@
 
 A command adds its own arguments and says, once the model is loaded, what rows a picture gives. A
 picture that cannot be used is one row {"picture", "error"}, the others get theirs all the same, and
-the exit status is 1. Rows come in the order of the pictures and are written as soon as they are
-made.
+the exit status is 1. A picture named twice is done once. Rows come in the order of the pictures and
+are written as soon as they are made; those of a file can be gone on with after a kill
+(pali/commands/resuming.py). What is held is the names of all pictures, and a few batches of pixels.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from pali.commands import CommandError, load_model
+from pali.commands import CommandError, load_model, picture_lists, progress, resuming
 from pali.commands.mesh import MESH_HELP, read_mesh
-from pali.commands.rows import FORMATS, Column, Row, check_output, open_rows
+from pali.commands.resuming import Journal, Mark
+from pali.commands.rows import FORMATS, Column, Row, check_output, format_of, open_rows
 from pali.config import ImageSize, PixelConfig, Precision
 
 if TYPE_CHECKING:
@@ -34,13 +36,14 @@ if TYPE_CHECKING:
 
 PICTURES = """\
 PICTURES are files; folders (the pictures directly inside, by name); quoted globs, where ** goes
-through whole trees; or - for standard input, which is either one picture or a list of such names,
-one on each line."""
+through whole trees; .jsonl or .csv files with a field "picture" or "image", a path that counts from
+their folder; or - for standard input, which is either one picture or a list of such names, one on
+each line. A picture that is named twice is done once."""
 
 _READ_AHEAD = 2  # Batches of pictures that are decoded while the model works on another.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A picture that was asked for, or why there is none."""
 
@@ -86,6 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace --output if it exists")
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with --output where the same command was interrupted or killed, or begin it",
+    )
+    parser.add_argument(
         "--model", metavar="FOLDER", help="a model folder (default: the embedded one)"
     )
     parser.add_argument(
@@ -117,33 +125,92 @@ def run(
       CommandError: the model cannot be loaded, `prepare` raised ValueError, or --output cannot be
         written.
     """
-    output = arguments.output
-    check_output(output, arguments.overwrite, [item.source for item in items])
-    verb, size, pixels = Verb(lambda _: []), 0, PixelConfig()
+    output, resume = arguments.output, arguments.resume
+    kind = format_of(output, arguments.format)
+    _check_resume(arguments, kind)
+    sources = itertools.chain(arguments.pictures, (item.source for item in items))
+    check_output(output, arguments.overwrite, sources, resume=resume)
+    verb, size, pixels, known = Verb(lambda _: []), 0, PixelConfig(), 0
     if not all(item.error for item in items):
         mesh = None if arguments.mesh is None else read_mesh(arguments.mesh)
         model = load_model(arguments.model, mesh, arguments.precision)
         size, pixels = model.config.vit.image_size, model.config.vit.pixels
+        known = resuming.model_print(arguments.model) if output else 0
         try:
             verb = prepare(model)
         except ValueError as error:
             raise CommandError(str(error)) from None
-    failed = written = 0
-    with open_rows(output, arguments.format, arguments.overwrite, columns) as write:
-        rows = _rows(verb, _decoded(items, verb.together, size, pixels))
-        for row in rows if arguments.format and not output else _progress(rows, len(items)):
-            failed += "error" in row
-            written += "error" not in row
-            write(row)
+    now = resuming.settings(arguments, rows=kind, model=known, together=verb.together)
+    mark = Mark()
+    if resume and os.path.exists(output):
+        mark = resuming.read(output, now, [item.name for item in items])
+    if mark.pictures:
+        _say(arguments, f"{mark.pictures:,} of {_count(len(items), 'picture')} are in {output}")
+    journal = Journal(output if kind != "table" else None, now, mark, keep=resume)
+    try:
+        batches = decoded(items[mark.pictures :], verb.together, size, pixels)
+        mark = _write(arguments, kind, columns, verb, batches, mark, len(items), journal)
+    finally:
+        journal.close(complete=mark.pictures == len(items))
+    if output and mark.rows:
+        done = _count(len(items) - mark.failed, "picture")
+        _say(arguments, f"{_count(mark.rows, 'row')} of {done} in {output}")
+    if mark.failed and (output or len(items) > 1):
+        _say(arguments, f"{mark.failed} of {_count(len(items), 'picture')} could not be {failure}")
+    return 1 if mark.failed else 0
 
-    def say(message: str) -> None:
-        print(f"{arguments.prog}: {message}", file=sys.stderr)
 
-    if output and written:
-        say(f"{_count(written, 'row')} of {_count(len(items) - failed, 'picture')} in {output}")
-    if failed and (output or len(items) > 1):
-        say(f"{failed} of {_count(len(items), 'picture')} could not be {failure}")
-    return 1 if failed else 0
+def _check_resume(arguments: argparse.Namespace, kind: str) -> None:
+    if not arguments.resume:
+        return
+    if arguments.output is None:
+        raise CommandError("--resume goes on with a file of rows: give its --output")
+    if arguments.overwrite:
+        raise CommandError("--resume goes on with --output, and --overwrite replaces it: give one")
+    if kind == "table":
+        raise CommandError("--resume needs rows that are written one by one: --format jsonl or csv")
+
+
+def _write(
+    arguments: argparse.Namespace,
+    kind: str,
+    columns: Sequence[Column],
+    verb: Verb,
+    batches: Iterable[list[Seen | Item]],
+    mark: Mark,
+    total: int,
+    journal: Journal,
+) -> Mark:
+    """Writes the rows of all that is left after `mark`, and returns the last mark."""
+    output, replace = arguments.output, arguments.overwrite or arguments.resume
+    bar = bool(output or not arguments.format)
+    begun = (mark.bytes, mark.crc)
+    with (
+        open_rows(output, kind, replace, columns, *begun) as (write, file),
+        progress.shown(arguments.prog, mark.pictures, total, bar) as show,
+    ):
+        for batch in batches:
+            failed = written = 0
+            for row in itertools.chain.from_iterable(rows_of(verb, batch)):
+                failed += "error" in row
+                written += "error" not in row
+                write(row)
+            mark = Mark(
+                pictures=mark.pictures + len(batch),
+                names=resuming.names_crc([_item(seen).name for seen in batch], mark.names),
+                failed=mark.failed + failed,
+                rows=mark.rows + written,
+                bytes=file.bytes if file else 0,
+                crc=file.crc if file else 0,
+            )
+            if file:
+                journal.add(mark, file)
+            show(mark.pictures)
+    return mark
+
+
+def _say(arguments: argparse.Namespace, message: str) -> None:
+    print(f"{arguments.prog}: {message}", file=sys.stderr)
 
 
 def _count(number: int, thing: str) -> str:
@@ -151,16 +218,28 @@ def _count(number: int, thing: str) -> str:
 
 
 def expand(arguments: Iterable[str]) -> Iterator[Item]:
-    """The pictures that the arguments mean; what leads to none becomes an item with an error."""
+    """The pictures that the arguments mean, each once.
+
+    What leads to none becomes an item with an error.
+
+    Raises:
+      CommandError: a list of pictures cannot be read.
+    """
+    seen: set[str] = set()
     for argument in arguments:
-        yield from _standard_input() if argument == "-" else _named(argument)
+        for item in _standard_input() if argument == "-" else _named(argument):
+            if item.name not in seen:
+                seen.add(item.name)
+                yield item
 
 
 def _named(argument: str) -> Iterator[Item]:
     from pali.image import SUFFIXES, ImageError, decode_image, display_name
 
     name = display_name(argument)
-    if os.path.isdir(argument):
+    if argument.lower().endswith(picture_lists.SUFFIXES) and os.path.isfile(argument):
+        yield from _listed(argument, name)
+    elif os.path.isdir(argument):
         try:
             entries = list(os.scandir(argument))
         except OSError as error:
@@ -193,6 +272,17 @@ def _named(argument: str) -> Iterator[Item]:
             yield Item(name, error=str(error))
 
 
+def _listed(path: str, name: str) -> Iterator[Item]:
+    from pali.image import display_name
+
+    empty = True
+    for found, error in picture_lists.read(path, name):
+        empty = False
+        yield Item(found, error=error) if error else Item(display_name(found), found)
+    if empty:
+        yield Item(name, error=f"{name} names no picture")
+
+
 def _standard_input() -> Iterator[Item]:
     if sys.stdin is None or sys.stdin.isatty():
         raise CommandError(
@@ -213,19 +303,22 @@ def _standard_input() -> Iterator[Item]:
             yield from _named(os.fsdecode(line.rstrip(b"\r")))
 
 
-def _rows(verb: Verb, batches: Iterable[list[Seen | Item]]) -> Iterator[Row]:
-    """The rows of every item, in order."""
-    for batch in batches:
-        usable = [seen for seen in batch if isinstance(seen, Seen)]
-        made = iter(verb.rows(usable) if usable else [])
-        for seen in batch:
-            if isinstance(seen, Seen):
-                yield from ({"picture": seen.item.name, **row} for row in next(made))
-            else:
-                yield {"picture": seen.name, "error": seen.error}
+def rows_of(verb: Verb, batch: Sequence[Seen | Item]) -> Iterator[list[Row]]:
+    """For each item of a batch its rows, in order."""
+    usable = [seen for seen in batch if isinstance(seen, Seen)]
+    made = iter(verb.rows(usable) if usable else [])
+    for seen in batch:
+        if isinstance(seen, Seen):
+            yield [{"picture": seen.item.name, **row} for row in next(made)]
+        else:
+            yield [{"picture": seen.name, "error": seen.error}]
 
 
-def _decoded(
+def _item(seen: Seen | Item) -> Item:
+    return seen.item if isinstance(seen, Seen) else seen
+
+
+def decoded(
     items: Sequence[Item], together: int, size: ImageSize, pixels: PixelConfig
 ) -> Iterator[list[Seen | Item]]:
     """Batches of pictures, decoded in threads a little ahead; in place of a bad one its error."""
@@ -252,22 +345,3 @@ def _decoded(
                     yield [seen.result() for seen in waiting.popleft()]
         finally:  # After Ctrl-C nothing that has not begun should begin.
             threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _progress(rows: Iterable[Row], total: int) -> Iterator[Row]:
-    """Passes rows on; on a terminal a bar on stderr counts the pictures, where there are many."""
-    if total <= 8 or not sys.stderr.isatty():
-        yield from rows
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("pictures", total=total)
-        last = None
-        for row in rows:
-            if last is not None and row["picture"] != last:
-                bar.advance(task)
-            last = row["picture"]
-            yield row
