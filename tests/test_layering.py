@@ -40,6 +40,7 @@ LAYERS = [
         "checkpoints",
         "sharding",
         "narrowing",
+        "precision",
         "generation",
         "ranking",
         "choosing",
