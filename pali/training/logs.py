@@ -184,16 +184,19 @@ def _duration(seconds: float) -> str:
 
 
 def _forget_after(path: Path, start: int) -> None:
-    """Leaves out the lines of steps that are done again, and a last one that was cut short."""
+    """Leaves out the lines of steps that are done again, one that was cut short, and what is none.
+
+    A run does not end because a file that only tells of it is damaged.
+    """
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             if json.loads(line)["step"] <= start:
-                kept.append(line + "\n")
-        except ValueError:
+                kept.append(line + b"\n")
+        except (ValueError, TypeError, LookupError, RecursionError):
             continue
     new = path.with_name(f"{path.name}.new")
-    new.write_text("".join(kept), encoding="utf-8")
+    new.write_bytes(b"".join(kept))
     new.replace(path)

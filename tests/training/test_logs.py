@@ -78,6 +78,17 @@ def test_a_run_that_goes_on_forgets_what_it_does_again(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe\x00", b"[1]", b"{}", b"null", b'{"step": "x"}', b"\0" * 99]
+)
+def test_a_damaged_line_is_left_out_and_the_others_stay(tmp_path, line):
+    good = b'{"step": 1, "split": "train", "loss": 1.0}'
+    (tmp_path / logs.FILE).write_bytes(b"\n".join([good, line, good, b""]))
+    with logs.Logs(tmp_path, CONFIG, 2):
+        pass
+    assert (tmp_path / logs.FILE).read_bytes() == (good + b"\n") * 2
+
+
 def test_a_loss_that_is_no_number_is_null(tmp_path):
     with logs.Logs(tmp_path, CONFIG, 0) as log:
         log.evaluation(1, "validation", [sums(float("nan"))])
