@@ -187,11 +187,12 @@ class CheckpointStore:
 
         Raises:
           FileNotFoundError: there is no such checkpoint.
-          ValueError: it was written by a later version of pali.
+          ValueError: it was written by a later version of pali, or the note is damaged.
         """
         step = self._existing(step)
         args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
-        note = self._manager.restore(step, args=args)["metadata"]
+        with self._damage(step):
+            note = dict(self._manager.restore(step, args=args)["metadata"])
         version = note.get("format_version")
         if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
             raise ValueError(

@@ -51,14 +51,25 @@ def cut_in_half(checkpoint):
     largest.write_bytes(content[: len(content) // 2])
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_put_aside(config, tmp_path, capsys):
+def cut_note(checkpoint):
+    """What is noted beside them."""
+    (checkpoint / "metadata" / "metadata").write_text('{"config": {"mo')
+
+
+def empty_note(checkpoint):
+    """As a machine leaves it that lost its power."""
+    (checkpoint / "metadata" / "metadata").write_text("")
+
+
+@pytest.mark.parametrize("damage", [cut_in_half, cut_note, empty_note])
+def test_a_damaged_checkpoint_is_passed_over_and_put_aside(config, tmp_path, capsys, damage):
     def params():
         with CheckpointStore(tmp_path, read_only=True) as store:
             return merge.flatten(store.restore_params(4)[0])
 
     train.main(config, tmp_path)
     before = params()
-    cut_in_half(tmp_path / "checkpoints" / "4")
+    damage(tmp_path / "checkpoints" / "4")
     capsys.readouterr()
     train.main(config, tmp_path)
     gc.collect()  # what Orbax left behind would report now
