@@ -120,6 +120,7 @@ def main(
         stack.enter_context(fitting.explained(config, devices, plan))
         stack.enter_context(jax.set_mesh(mesh))
         frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
+        stack.enter_context(workdirs.alone(workdir))
         store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
         stack.enter_context(store)
         data = inputs.Inputs(_with_tokenizer(config, workdir), params, shares)
