@@ -30,7 +30,7 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(config, tmp_path, mon
     config = dataclasses.replace(config, steps=1000, eval_every=1000, log_every=100)
     often = dataclasses.replace(config, checkpoint_every=4)
     (tmp_path / "config.json").write_text(to_json(often))
-    log = survival.survive(tmp_path / "config.json", tmp_path / "killed", KILLS)
+    log = list(survival.survive(tmp_path / "config.json", tmp_path / "killed", KILLS))
     assert len(log) == KILLS
     assert sum(bool(entry["while_writing"]) for entry in log) >= 5, log
     assert len({max(entry["steps"], default=0) for entry in log}) > 3, "it got nowhere"
