@@ -30,6 +30,9 @@ from pali.types import Batch
 FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 
+SCORES = ("loss", "accuracy", "exact", "class_accuracy", "contrast", "patches")
+"""Names of `means`; which of them there are depends on the objective."""
+
 
 class UnusableStep(Exception):
     """More steps had a loss or a gradient that is no number than the config lets pass.
@@ -156,6 +159,22 @@ class Logs:
         if self._board is not None:
             found = {f"{split}/{n}": float(v) for n, v in entry.items() if v is not None}
             self._board.add(step, found)
+
+
+def check_score(config: Config) -> None:
+    """ValueError if `keep_best` names what no evaluation of the run can score."""
+    if config.keep_best is None:
+        return
+    split, _, score = config.keep_best.rpartition("/")
+    # Which metrics a task has is known when it is read; a split of the mixture has its means.
+    if split in config.eval_splits and score in SCORES:
+        return
+    if split.split("/")[0] in config.eval_tasks:
+        return
+    known = [f"{split}/{name}" for split in config.eval_splits for name in SCORES]
+    known += [f"{task}/SPLIT/METRIC" for task in config.eval_tasks]
+    hint = f"it has {', '.join(known)}" if known else "set eval_splits or eval_tasks"
+    raise ValueError(f"keep_best is {config.keep_best!r}, which is no score of this run: {hint}")
 
 
 def means(batches: Sequence[Sums]) -> dict[str, float]:
