@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 ADDRESS, COUNT, RANK = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
@@ -43,6 +44,13 @@ def meet(what: str) -> None:
     """Returns when every process has come here; `what` names the place, the same in all."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def all_say(yes: bool) -> bool:
+    """Whether every process says so; all of them must ask."""
+    if jax.process_count() == 1:
+        return yes
+    return bool(multihost_utils.process_allgather(np.array(yes)).all())
 
 
 def settings(environ: Mapping[str, str]) -> dict[str, Any] | None:

@@ -288,7 +288,15 @@ class CheckpointStore:
         args = ocp.args.PyTreeRestore(
             item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item)
         )
-        return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+        # Not by the manager: after it has read, it waits for the other processes, and those that
+        # find a file damaged never come.
+        own = ocp.options.MultiprocessingOptions(
+            primary_host=jax.process_index(), active_processes={jax.process_index()}
+        )
+        with ocp.Checkpointer(
+            ocp.PyTreeCheckpointHandler(multiprocessing_options=own), multiprocessing_options=own
+        ) as reader:
+            return reader.restore(self.folder / str(step) / "state", args=args)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
