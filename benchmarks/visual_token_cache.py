@@ -16,6 +16,18 @@ compared.
 "step" is the ratio of these. "once in L languages" is that of a whole pass over the pictures, each
 asked about in L languages, in which the cache is filled first; its cost is measured on these
 pictures, compilation and the reading of every record counted.
+
+Measured on two cores of an AMD EPYC (Zen 5, AVX-512), idle, jax 0.10.2, tokens kept as bfloat16:
+
+                                          float32                  bfloat16
+                                          pixels   cached  ratio   pixels   cached  ratio
+    step, s                                4.589    2.793   1.64    3.096    2.726   1.14
+    filling the cache, s a picture                  0.263                    0.129
+    once in 1 language, filling counted                     0.94                     0.82
+    once in 35 languages, filling counted                   1.61                     1.12
+    first loss, off by                            4.5e-07                  -7.4e-05
+
+In bfloat16 the ViT is so fast on this processor that less is there to be saved.
 """
 
 from __future__ import annotations

@@ -22,6 +22,9 @@ Dtype = Literal["float32", "bfloat16"]
 JSONL = ".jsonl"
 """A mixture whose name ends so is a file of records (pali/data/jsonl.py)."""
 
+Precision = Literal["float32", "bfloat16", "int8"]
+"""In what numbers a loaded model computes (pali/precision.py)."""
+
 ImageSize = int | tuple[int, int]
 """Of pictures, in pixels: the side of a square, or height and width."""
 

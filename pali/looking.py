@@ -72,7 +72,7 @@ def look(config: PaLIConfig, params: Params, images: Picture | Pictures) -> Visu
             image = decode_image(picture, name)
             regions.append(seen_region(image.shape, vit.image_size, vit.pixels))
             pixels[row] = resize(image, vit.image_size, vit.pixels)
-        made.append(np.asarray(_look(config, params, pixels)[:count], np.float32))
+        made.append(np.asarray(see(config, params, pixels)[:count], np.float32))
     return VisualTokens(np.concatenate(made), tuple(regions))
 
 
@@ -95,7 +95,8 @@ def one_picture(images: Any) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _look(
+def see(
     config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]
 ) -> Float[Array, "b p d_vit"]:
+    """The ViT over one batch; compiled once for each of its sizes."""
     return cast("Array", PaLI(config).apply({"params": params}, image, method="look"))

@@ -339,5 +339,8 @@ def _cache(config: PaLIConfig, work: Work) -> tuple[int, int]:
         return cache({"params": params}, *encoded, work.targets_length)
 
     cache = jax.eval_shape(init, expected_params(config)["mt5"], encoded, mask)
-    sizes = {name: leaf.size * leaf.dtype.itemsize for name, leaf in cache.items()}
-    return sum(sizes.values()), sizes["self_key"] + sizes["self_value"]
+    # In the type that an accelerator keeps it in.
+    width = jax.numpy.dtype(config.mt5.dtype).itemsize
+    sizes = {name: leaf.size * (1 if leaf.dtype == bool else width) for name, leaf in cache.items()}
+    own = sum(size for name, size in sizes.items() if name.startswith("self_"))
+    return sum(sizes.values()), own

@@ -35,16 +35,20 @@ from pali import (
     ranking,
     sharding,
 )
+from pali import (
+    precision as precisions,
+)
 from pali.attention import Attention
 from pali.boxes import Box, in_whole, parse_boxes
 from pali.checkpoints import pretrained
 from pali.checkpoints.hub import locate
-from pali.config import PaLIConfig
+from pali.config import PaLIConfig, Precision
 from pali.generation import MAX_LENGTH, Decoding, Text
 from pali.languages import resolve, resolve_many
 from pali.looking import Picture, Pictures, VisualTokens, one_picture
 from pali.mesh_config import MeshConfig
 from pali.tokenizer import Tokenizer
+from pali.types import Params
 
 MAX_DETECTION_LENGTH = 256
 """Longest answer of `detect` in tokens: a box takes about ten."""
@@ -462,25 +466,24 @@ class Model:
             warnings.warn(remark, asking.Notice, stacklevel=3)
 
 
-def load_model(path: str | os.PathLike[str] | None = None, mesh: MeshConfig | None = None) -> Model:
-    """The model in the folder `path`; by default the embedded one.
-
-    Args:
-      path: may also be a repository on the Hugging Face hub, "organisation/name", which is
-        downloaded once.
-      mesh: the devices that a model too large for one is divided among; by default it lies on one.
-
-    Raises:
-      FileNotFoundError: the folder is not a model; the message says what it lacks.
-      ValueError: a file of it is damaged, the weights do not fit its configuration, or
-        the mesh not the devices or the model.
-      ModuleNotFoundError: a repository, and huggingface_hub is not installed.
-    """
+def load_model(
+    path: str | os.PathLike[str] | None = None,
+    mesh: MeshConfig | None = None,
+    precision: Precision | None = None,
+) -> Model:
+    """The model in the folder `path`; see `pali.load`."""
     compilation_cache.enable()
-    loaded = pretrained.load_model(pretrained.EMBEDDED if path is None else locate(path))
+
+    def stored(config: PaLIConfig) -> tuple[PaLIConfig, Params]:
+        chosen = precisions.configured(config, precision, mesh is not None)
+        return chosen, precisions.stored(chosen, pretrained.expected_params(chosen))
+
+    folder = pretrained.EMBEDDED if path is None else locate(path)
+    loaded = pretrained.load_model(folder, stored)
     tokenizer = Tokenizer(loaded.tokenizer_path)
     tokenizer.check_fits(loaded.config.mt5.vocab_size)
-    return Model(loaded.config, loaded.params, tokenizer, loaded.metadata, mesh)
+    params = precisions.laid_out(loaded.params, precision)
+    return Model(loaded.config, params, tokenizer, loaded.metadata, mesh)
 
 
 def _labels(names: Sequence[str], scores: Float[np.ndarray, " m"]) -> list[Label]:

@@ -70,10 +70,8 @@ def test_every_kind_of_picture(model, pictures, tmp_path):
 
 def test_the_vit_runs_once_for_all_languages(model, pictures, monkeypatch):
     seen = []
-    original = looking._look
-    monkeypatch.setattr(
-        looking, "_look", lambda *args: seen.append(len(args[2])) or original(*args)
-    )
+    original = looking.see
+    monkeypatch.setattr(looking, "see", lambda *args: seen.append(len(args[2])) or original(*args))
     model.caption(pictures[:2], "all")
     assert seen == [2]
 

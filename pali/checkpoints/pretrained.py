@@ -20,7 +20,7 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -145,14 +145,23 @@ def write_config(folder: Path, config: PaLIConfig, metadata: Metadata) -> None:
     (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
-def load_model(folder: str | os.PathLike) -> LoadedModel:
+def as_it_is(config: PaLIConfig) -> tuple[PaLIConfig, Params]:
+    """The configuration of a folder, and its parameters in float32."""
+    return config, expected_params(config)
+
+
+def load_model(
+    folder: str | os.PathLike, stored: Callable[[PaLIConfig], tuple[PaLIConfig, Params]] = as_it_is
+) -> LoadedModel:
     """Reads a model folder.
 
     Args:
       folder: path of the folder.
+      stored: makes of its configuration the wanted one, and the wanted structure, shapes and types
+        of the parameters.
 
     Returns:
-      The model, its parameters as NumPy arrays in float32.
+      The model, its parameters as NumPy arrays, in float32 unless `stored` wants another type.
 
     Raises:
       FileNotFoundError: there is no such folder, or it is not a model folder; the message says what
@@ -162,7 +171,8 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
     """
     folder = Path(folder)
     tensors, config, metadata = look(folder)
-    params = merge.fill(tensors, expected_params(config), str(folder))
+    config, wanted = stored(config)
+    params = merge.fill(tensors, wanted, str(folder))
     return LoadedModel(config, params, folder / TOKENIZER, metadata)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pali.config import ImageSize
+    from pali.config import ImageSize, Precision
     from pali.mesh_config import MeshConfig
     from pali.predict import Model
 
@@ -41,16 +41,18 @@ class CommandError(Exception):
     """The request cannot be carried out; the message says why and what to do. Exit status 2."""
 
 
-def load_model(path: str | None, mesh: MeshConfig | None = None) -> Model:
+def load_model(
+    path: str | None, mesh: MeshConfig | None = None, precision: Precision | None = None
+) -> Model:
     """The model that `--model` names, by default the embedded one, on the devices of `--mesh`.
 
     Raises:
-      CommandError: the folder is not a model, or the mesh cannot divide it.
+      CommandError: the folder is not a model, or the mesh cannot divide it in that precision.
     """
     import pali
 
     try:
-        return pali.load(path, mesh=mesh)
+        return pali.load(path, mesh=mesh, precision=precision)
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise CommandError(str(error)) from None
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -18,6 +17,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
+from pali.models import int8
 from pali.remat import POLICIES
 
 ADAPTER = ("lora_a", "lora_b")
@@ -72,6 +72,12 @@ def project(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _project(dtype: Any, x_dtype: Any, kernel_dtype: Any, x: Array, kernel: Array) -> Array:
     del x_dtype, kernel_dtype
+    alone = x.size == x.shape[-1]
+    if alone and jnp.dtype(dtype) == jnp.bfloat16 and jax.default_backend() == "cpu":
+        # A matrix times one row alone would go the long way round, 10 times as slow as two rows.
+        row = x.reshape(1, -1)
+        rows = jnp.concatenate([row, row[:, ::-1]])
+        return contract("BD,DN->BN", rows, kernel, dtype)[0].reshape(*x.shape[:-1], -1)
     return contract("...D,DN->...N", x, kernel, dtype)
 
 
@@ -120,7 +126,8 @@ class Dense(nn.Module):
     The kernel has shape (*contracted axes, *features); operands are cast to `dtype`, products
     accumulate in float32 and the result is returned in `dtype`. Where the parameters hold factors
     [k r] and [r n] of an update beside the kernel as a matrix [k n], their product is added
-    (pali/lora.py); x goes through one after the other, so that it is never made.
+    (pali/lora.py); x goes through one after the other, so that it is never made. A kernel may be of
+    eight-bit integers (pali/models/int8.py).
     """
 
     features: tuple[int, ...]
@@ -138,7 +145,11 @@ class Dense(nn.Module):
         kernel = self.param("kernel", init, inputs + self.features)
         width, leading = math.prod(inputs), x.shape[: x.ndim - self.contracted]
         x = x.reshape(*leading, width)
-        y = project(x, kernel.reshape(width, -1), self.dtype)
+        kernel = kernel.reshape(width, -1)
+        if kernel.dtype == jnp.int8:
+            y = int8.project(x, kernel, self.get_variable("params", int8.SCALE))
+        else:
+            y = project(x, kernel, self.dtype)
         if self.has_variable("params", ADAPTER[0]):
             down, up = (self.get_variable("params", name) for name in ADAPTER)
             y = y + project(project(x, down, self.dtype), up, self.dtype)
@@ -205,10 +216,11 @@ def block_stack(
 ) -> Callable[..., Any]:
     """`depth` blocks one after another; call it with (x, per_layer, *shared).
 
-    A block is `block(**fields)(x, per_layer, *shared) -> (x, out)`. `per_layer` and `out` are trees
-    whose leaves have a leading layer axis outside the block (a cache), or None; `shared` goes to
-    every block alike. With `scan`, parameters live under `name` with a leading layer axis L and one
-    block is compiled; without, under `name_0`, `name_1`, …; results agree to rounding. `method` is
+    A block is `block(**fields)(x, per_layer, *shared) -> (x, out)`; `shared` goes to every block
+    alike. With `scan`, parameters live under `name` with a leading layer axis L and one block is
+    compiled; without, under `name_0`, `name_1`, …; results agree to rounding. `per_layer` and `out`
+    (a cache) are trees whose leaves have the same leading axis outside the block or, without
+    `scan`, lists of the layers' trees, which nothing need cut or join; or None. `method` is
     another method of the block than `__call__`, one of the same form; `remat`, the name of a policy
     (pali/remat.py), leaves it alone. What blocks sow into "intermediates" is laid out as the
     parameters are.
@@ -232,10 +244,9 @@ def block_stack(
     def unrolled(x: Array, per_layer: Any, *shared: Any) -> Any:
         outs = []
         for layer in range(depth):
-            mine = jax.tree.map(operator.itemgetter(layer), per_layer)
             run = getattr(block(name=f"{name}_{layer}", **fields), method)
-            x, out = run(x, mine, *shared)
+            x, out = run(x, None if per_layer is None else per_layer[layer], *shared)
             outs.append(out)
-        return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)
+        return x, outs
 
     return scanned if scan else unrolled

@@ -27,9 +27,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt16
 
 from pali.config import MT5Config
+from pali.models import int8
 from pali.models.layers import (
     BATCH,
     Dense,
@@ -80,7 +81,7 @@ class MT5(nn.Module):
 
     def embed(self, tokens: Int[Array, "*b s"]) -> Float[Array, "*b s D"]:
         """Rows of the embedding table, in `config.dtype`."""
-        rows = self.token_embedder(tokens).astype(self.config.dtype)
+        rows = lookup(self.token_embedder.embedding, tokens).astype(self.config.dtype)
         between = (None,) * (tokens.ndim - 1)
         # The table lies in parts along the width: looked up there, and then exchanged for whole
         # rows of a part of the batch. Gathering the table instead would cost its size.
@@ -123,25 +124,27 @@ class MT5(nn.Module):
     def init_cache(
         self, encoded: Float[Array, "b s D"], encoder_mask: Bool[Array, "b s"], max_length: int
     ) -> Cache:
-        """The decoder's memory before its first step, in `config.dtype`.
+        """The decoder's memory before its first step, in `cache_dtype`.
 
         Returns:
           self_key [L b N H t], self_value [L b N t H]: zeros, t = `max_length`; `decode_step` fills
           one position at a time. cross_key [L b N H s], cross_value [L b N s H] and cross_mask
           [1 b s]: what the decoder sees of the source, the same at every step. The batch is axis 1
-          of every array.
+          of every array. Layers that are not scanned have arrays of their own, self_key_0
+          [1 b N H t], self_key_1 …: a step then copies none of them.
         """
         cfg = self.config
-        batch, heads = (cfg.decoder_layers, encoded.shape[0]), (cfg.num_heads, cfg.head_dim)
+        dtype, heads = cache_dtype(cfg), (encoded.shape[0], cfg.num_heads)
         by_head = (None, BATCH, "model", None, None)
-        key = jnp.zeros((*batch, *heads, max_length), cfg.dtype)
-        value = jnp.zeros((*batch, heads[0], max_length, heads[1]), cfg.dtype)
-        return {
-            "self_key": divide(key, *by_head),
-            "self_value": divide(value, *by_head),
-            "cross_mask": encoder_mask[None],
-            **self.decoder.cross_cache(encoded),
+        key = (*heads, cfg.head_dim, max_length)
+        value = (*heads, max_length, cfg.head_dim)
+        layers, names = (cfg.decoder_layers, [""]) if cfg.scan else (1, _suffixes(cfg))
+        own = {
+            f"{name}{suffix}": divide(jnp.zeros((layers, *shape), dtype), *by_head)
+            for name, shape in (("self_key", key), ("self_value", value))
+            for suffix in names
         }
+        return {"cross_mask": encoder_mask[None], **own, **self.decoder.cross_cache(encoded)}
 
     def decode_step(
         self, cache: Cache, tokens: Int[Array, " b"], index: Int[Array, ""]
@@ -213,19 +216,20 @@ class Decoder(nn.Module):
 
     def cross_cache(self, encoded: Float[Array, "b s D"]) -> Cache:
         """Keys and values of the source in every layer: cross_key and cross_value of the cache."""
-        _, cache = self._through("cross_cache", True, encoded, None)
-        return cache
+        _, made = self._through("cross_cache", True, encoded, None)
+        return _joined(self.config, made)
 
     def step(
         self, x: Float[Array, "b 1 D"], cache: Cache, index: Int[Array, ""]
     ) -> tuple[Float[Array, "b 1 D"], Cache]:
         """The position `index` alone, reading earlier ones from the cache."""
-        positions = jnp.arange(cache["self_key"].shape[-1])
+        mask, per_layer = cache["cross_mask"][0, :, None, None, :], _by_layer(self.config, cache)
+        first = per_layer if self.config.scan else per_layer[0]
+        positions = jnp.arange(first["self_key"].shape[-1])
         bias = self._shared_bias(index[None], positions)
-        per_layer = {name: array for name, array in cache.items() if name != "cross_mask"}
-        shared = (index, positions <= index, bias, cache["cross_mask"][0, :, None, None, :])
+        shared = (index, positions <= index, bias, mask)
         x, written = self._through("step", True, x, per_layer, *shared)
-        return self.decoder_norm(x), cache | written
+        return self.decoder_norm(x), cache | _joined(self.config, written)
 
     def _shared_bias(self, queries: Array, keys: Array) -> Array | None:
         return self.relpos_bias(queries, keys) if self.config.relative_bias == "stack" else None
@@ -305,7 +309,8 @@ class DecoderBlock(nn.Module):
     def cross_cache(self, encoded: Float[Array, "b s D"], _: None) -> tuple[Array, Cache]:
         """This layer's keys and values of the source, which goes to the next layer unchanged."""
         keys, values = self.encoder_decoder_attention.keys_and_values(encoded)
-        return encoded, {"cross_key": keys, "cross_value": values}
+        dtype = cache_dtype(self.config)
+        return encoded, {"cross_key": keys.astype(dtype), "cross_value": values.astype(dtype)}
 
     def step(
         self,
@@ -319,8 +324,9 @@ class DecoderBlock(nn.Module):
         """One position, written into this layer's part of the cache (no leading L)."""
         if bias is None:
             bias = self.relpos_bias(index[None], jnp.arange(cache["self_key"].shape[-1]))
+        dtype = cache["self_key"].dtype
         y = self.pre_self_attention_layer_norm(x)
-        key, value = self.self_attention.keys_and_values(y)
+        key, value = (x.astype(dtype) for x in self.self_attention.keys_and_values(y))
         keys = lax.dynamic_update_slice_in_dim(cache["self_key"], key, index, axis=3)
         values = lax.dynamic_update_slice_in_dim(cache["self_value"], value, index, axis=2)
         x = x + self.self_attention(y, (keys, values), mask, bias)
@@ -370,8 +376,8 @@ class Attention(nn.Module):
         bias: Float[Array, "N t s"] | None = None,
     ) -> Float[Array, "b t D"]:
         """Queries from `x`; `mask` broadcasts to [b N t s] and is True where a query may look."""
-        dtype = self.config.dtype
         keys, values = source
+        dtype = keys.dtype  # Of a cache, or `config.dtype`.
         logits = contract("BTNH,BNHS->BNTS", self._split(self.query(x)), keys, dtype)
         if bias is not None:
             logits = logits + bias
@@ -412,8 +418,47 @@ class Head(nn.Module):
         """Logits in float32."""
         shape = (self.config.width, self.config.vocab_size)
         kernel = self.param("kernel", _fan_in_truncated, shape)
-        logits = project(x, kernel, self.config.dtype)
+        if kernel.dtype == jnp.int8:
+            logits = int8.project(x, kernel, self.get_variable("params", int8.SCALE))
+        else:
+            logits = project(x, kernel, self.config.dtype)
         return divide(logits, BATCH, *(None,) * (logits.ndim - 2), "model")
+
+
+def lookup(
+    table: Float[Array, "V D"] | UInt16[Array, "V D"], tokens: Int[Array, "*b s"]
+) -> Float[Array, "*b s D"]:
+    """Rows of a table; one of uint16 holds the bits of bfloat16 numbers (pali/precision.py)."""
+    rows = jnp.take(table, tokens, axis=0)
+    return lax.bitcast_convert_type(rows, jnp.bfloat16) if rows.dtype == jnp.uint16 else rows
+
+
+def cache_dtype(config: MT5Config) -> Any:
+    """`config.dtype`, but float32 on a CPU, which multiplies many small bfloat16 matrices slowly.
+
+    There a step's attention over the cache takes half the time in float32, for twice the memory.
+    """
+    return jnp.float32 if jax.default_backend() == "cpu" else config.dtype
+
+
+def _suffixes(config: MT5Config) -> list[str]:
+    return [f"_{layer}" for layer in range(config.decoder_layers)]
+
+
+def _joined(config: MT5Config, per_layer: Any) -> Cache:
+    """The cache of what `block_stack` returns."""
+    if config.scan:
+        return per_layer
+    layers = zip(_suffixes(config), per_layer, strict=True)
+    return {f"{name}{end}": array[None] for end, mine in layers for name, array in mine.items()}
+
+
+def _by_layer(config: MT5Config, cache: Cache) -> Any:
+    """What `block_stack` takes, of the cache."""
+    names = ("self_key", "self_value", "cross_key", "cross_value")
+    if config.scan:
+        return {name: cache[name] for name in names}
+    return [{name: cache[name + end][0] for name in names} for end in _suffixes(config)]
 
 
 def cross_attention(config: MT5Config, intermediates: Any) -> Float[Array, "L b N t s"]:

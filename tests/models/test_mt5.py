@@ -196,19 +196,25 @@ def test_cached_decoding_equals_teacher_forcing(unrolled, scanned, params, long_
         np.testing.assert_allclose(logits, expected[:, index], **STACK)
 
 
-def test_cache_has_the_documented_layout(params, batch):
-    model = MT5(dataclasses.replace(SCANNED, dtype="bfloat16"))
-    cache = model.apply(
+@pytest.mark.parametrize("scan", [True, False])
+def test_cache_has_the_documented_layout(params, batch, scan):
+    config = dataclasses.replace(SCANNED, dtype="bfloat16", scan=scan)
+    params = params if scan else merge.unstack_layers(params)
+    cache = MT5(config).apply(
         {"params": params}, batch["embedded"], batch["mask"], 9, method="init_cache"
     )
-    layers, (b, s), heads, width = 2, batch["mask"].shape, SCANNED.num_heads, SCANNED.head_dim
-    assert jax.tree.map(lambda x: (x.shape, str(x.dtype)), cache) == {
-        "self_key": ((layers, b, heads, width, 9), "bfloat16"),
-        "self_value": ((layers, b, heads, 9, width), "bfloat16"),
-        "cross_key": ((layers, b, heads, width, s), "bfloat16"),
-        "cross_value": ((layers, b, heads, s, width), "bfloat16"),
-        "cross_mask": ((1, b, s), "bool"),
+    (b, s), heads, width = batch["mask"].shape, SCANNED.num_heads, SCANNED.head_dim
+    layers, ends = (2, [""]) if scan else (1, ["_0", "_1"])
+    shapes = {
+        "self_key": (layers, b, heads, width, 9),
+        "self_value": (layers, b, heads, 9, width),
+        "cross_key": (layers, b, heads, width, s),
+        "cross_value": (layers, b, heads, s, width),
     }
+    # In float32, because this is a CPU.
+    expected = {f"{name}{end}": (shapes[name], "float32") for name in shapes for end in ends}
+    expected["cross_mask"] = ((1, b, s), "bool")
+    assert jax.tree.map(lambda x: (x.shape, str(x.dtype)), cache) == expected
 
 
 def test_hypotheses_of_one_example_share_its_source(params, batch):
@@ -331,8 +337,12 @@ def test_bfloat16_products_have_bfloat16_operands_and_float32_sums(params, batch
     # Kernels: 4 of self-attention, 4 of cross-attention (2 when cached), 3 of the MLP, the head;
     # and each attention multiplies twice itself.
     assert len(products) == 4 + {"decode": 4, "decode_step": 2}[method] + 3 + 1 + 2 * 2
+    # What a cache holds is multiplied in the cache's own type.
+    cached = {"decode": 0, "decode_step": 2 * 2}[method]
+    types = [[operand.aval.dtype for operand in product.invars] for product in products]
+    assert sum(found == [jnp.float32] * 2 for found in types) == cached
+    assert sum(found == [jnp.bfloat16] * 2 for found in types) == len(products) - cached
     for product in products:
-        assert [operand.aval.dtype for operand in product.invars] == [jnp.bfloat16] * 2
         assert product.params["preferred_element_type"] == jnp.float32
 
 

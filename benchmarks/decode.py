@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""Answers of ours beside those of transformers on torch, from the same weights, in one run.
+
+    python benchmarks/decode.py                                    ViT-B/16 and mT5-small
+    python benchmarks/decode.py --vision siglip-so400m/14-224 --language mt5-base
+    python benchmarks/decode.py --sweep                            settings of the peer
+
+The cases, with prompts of 16 tokens and answers of 32:
+
+    greedy B, beam B    B visual-token sequences -> B answers; beams of 4
+    languages B         one picture, from its pixels, and B prompts about it: ours looks once, the
+                        peer is given the picture B times, as its batched call wants it
+
+Engines are processes that take turns, one call each, with all cores; the first call of a case is
+not timed, and counted is the median. In float32 the answers must be the same, id by id, before
+anything is said of time; of the others "agree" is the share of tokens before the first difference.
+The weights are random, so that in low precision answers part at once where two of 250,112 logits
+are nearly equal; what low precision does to trained weights is measured by benchmarks/agreement.py.
+The peer is `MT5ForConditionalGeneration.generate` with its key-value cache, attention by sdpa; in
+bfloat16 its weights are bfloat16. "ours / best" is how many times as fast ours is as the faster of
+its bfloat16 and float32. The end token is never the likeliest, so that all write 32 tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import engines
+import numpy as np
+
+OURS = ("pali float32", "pali bfloat16", "pali int8")
+PEERS = ("hf float32", "hf bfloat16")
+SWEEP = ("hf bfloat16 eager", "hf bfloat16 static", "hf bfloat16 compiled")
+HEAD = """\
+| case | engine | s | processor s | tokens/s | agree | ours / best |
+|---|---|---|---|---|---|---|"""
+CASES = ("greedy 1", "greedy 8", "greedy 36", "beam 1", "beam 8", "languages 36")
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--vision", default="vit-b/16")
+    parser.add_argument("--language", default="mt5-small")
+    parser.add_argument("--inputs", type=int, default=16, help="tokens of a prompt")
+    parser.add_argument("--targets", type=int, default=32, help="tokens of an answer")
+    parser.add_argument("--turns", type=int, default=3, help="that are timed, after one")
+    parser.add_argument("--engines", nargs="+", default=[*OURS, *PEERS])
+    parser.add_argument("--cases", nargs="+", default=list(CASES))
+    parser.add_argument("--sweep", action="store_true", help="the peer's settings alone")
+    parser.add_argument("--vocabulary", type=int, default=None, help="smaller, to try this script")
+    parser.add_argument("--run", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        work(arguments, *arguments.run)
+        return
+    if arguments.sweep:
+        arguments.engines = [*PEERS, *SWEEP]
+    with tempfile.TemporaryDirectory() as folder:
+        engines.write_apart(folder)
+        print(HEAD, flush=True)
+        given = (arguments.engines, arguments.cases, arguments.turns)
+        for case, found in engines.measure(*given, folder):
+            show(case, found)
+
+
+def show(case: str, found: dict[str, list[dict]]) -> None:
+    """The rows of one case.
+
+    Raises:
+      SystemExit: the engines in float32 do not agree, so no time of theirs can be compared.
+    """
+    ids = {name: np.array(steps[0]["ids"]) for name, steps in found.items()}
+    right = ids.get("hf float32", next(iter(ids.values())))
+    times = {
+        name: [engines.median(steps, key) for key in ("wall", "cpu")]
+        for name, steps in found.items()
+    }
+    best = min((wall for name, (wall, _) in times.items() if name in PEERS), default=None)
+    for name, (wall, cpu) in times.items():
+        same = np.logical_and.accumulate(ids[name] == right, axis=1).mean()
+        if name.endswith("float32") and same < 1:
+            raise SystemExit(f"{name} answers otherwise than hf float32: {same:.1%} agree")
+        ratio = f"{best / wall:.2f}" if best and name in OURS else ""
+        rate = right.size / wall
+        print(f"| {case} | {name} | {wall:.3f} | {cpu:.3f} | {rate:.0f} | {same:.0%} | {ratio} |")
+    sys.stdout.flush()
+
+
+def work(arguments: argparse.Namespace, engine: str, folder: str) -> None:
+    """One engine."""
+    engines.quiet()
+    dtype = "bfloat16" if "bfloat16" in engine else "float32"
+    config = engines.presets_of(arguments.vision, arguments.language, dtype, arguments.vocabulary)
+    if engine == "write":
+        engines.write(config, Path(folder), endless=True)
+        return
+    make = ours if engine.startswith("pali") else theirs
+    run = make(arguments, config, Path(folder), engine)
+    for case in engines.tasks():
+        kind, count = case.split()
+        call = functools.partial(run, kind, *inputs(arguments, config, int(count)))
+        ids, found = engines.timed(call)
+        engines.answer(found | {"ids": np.asarray(ids).tolist()})
+
+
+def inputs(arguments: argparse.Namespace, config: Any, count: int) -> tuple[np.ndarray, ...]:
+    """One picture, visual tokens, prompts: the same for every engine."""
+    rng = np.random.default_rng(count)
+    vit = config.vit
+    side = vit.image_shape[0]
+    picture = rng.integers(0, 256, (1, side, side, 3), np.uint8)
+    visual = rng.normal(size=(count, vit.num_visual_tokens, vit.width)).astype(np.float32)
+    prompts = rng.integers(2, config.mt5.vocab_size, (count, arguments.inputs), np.int32)
+    return picture, visual, prompts
+
+
+def ours(arguments: argparse.Namespace, config: Any, folder: Path, engine: str) -> Callable:
+    """What `pali.load` makes of the weights, and how it then answers."""
+    from pali import generation, looking
+
+    config, params = engines.params_of(config, folder, engine.split()[1])
+
+    def run(kind: str, picture: np.ndarray, visual: np.ndarray, prompts: np.ndarray) -> Any:
+        count = len(prompts)
+        if kind == "languages":
+            visual = np.repeat(looking.see(config, params, picture), count, axis=0)
+        chosen = generation.Decoding(method="beam" if kind == "beam" else "greedy")
+        found = generation.answer(
+            config,
+            chosen,
+            arguments.targets,
+            params,
+            visual,
+            np.ones(count, bool),
+            prompts,
+            np.uint32(0),
+            np.arange(count, dtype=np.uint32),
+            None,
+            None,
+        )
+        return np.asarray(found.tokens[:, 0])
+
+    return run
+
+
+def theirs(arguments: argparse.Namespace, config: Any, folder: Path, engine: str) -> Callable:
+    """The peer, with the map from visual tokens to its width that it lacks."""
+    import torch
+    import transformers
+
+    dtype = torch.bfloat16 if "bfloat16" in engine else torch.float32
+    attention = "eager" if "eager" in engine else None
+    model = transformers.MT5ForConditionalGeneration.from_pretrained(
+        folder / "language", dtype=dtype, attn_implementation=attention
+    ).eval()
+    vit = transformers.SiglipVisionModel.from_pretrained(folder / "vision", dtype=dtype).eval()
+    projection = torch.from_numpy(np.load(folder / "kernel.npy")).to(dtype)
+    cache = {"cache_implementation": "static"} if engine.endswith(("static", "compiled")) else {}
+    if engine.endswith("compiled"):
+        model.forward = torch.compile(model.forward)
+
+    @torch.inference_mode()
+    def run(kind: str, picture: np.ndarray, visual: np.ndarray, prompts: np.ndarray) -> Any:
+        if kind == "languages":
+            pixels = np.repeat(picture, len(prompts), axis=0)
+            pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
+            seen = vit(pixel_values=pixels).last_hidden_state
+        else:
+            seen = torch.from_numpy(visual).to(dtype)
+        texts = model.get_input_embeddings()(torch.from_numpy(prompts).long())
+        both = torch.cat([seen @ projection, texts], 1)
+        found = model.generate(
+            inputs_embeds=both,
+            attention_mask=torch.ones(both.shape[:2], dtype=torch.long),
+            max_new_tokens=arguments.targets,
+            do_sample=False,
+            num_beams=4 if kind == "beam" else 1,
+            **cache,
+        )
+        return found[:, 1:].numpy()
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
