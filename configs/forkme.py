@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning on data of your own: copy this file and change it, or name your task behind it.
+"""Fine-tuning on data of your own: copy this file and change it, or name your data behind it.
 
-pali train configs/forkme.py --data.mixture mine --data.task-modules mine.py --workdir runs/mine
+pali train configs/forkme.py --data.mixture birds/train.jsonl --data.images birds/pictures
 
-The task says where your JSONL and your pictures lie (docs/add_a_task.md; docs/your_data.md goes
-through all of it). What is trained is a variant, behind a colon:
+A JSONL file has captions of pictures, or questions about them, and `validation.jsonl` lies beside
+it (`pali data split`; docs/your_data.md goes through all of it). Anything else is a task of yours
+(docs/add_a_task.md): --data.mixture mine --data.task-modules mine.py. What is trained is a variant,
+behind a colon:
 
     configs/forkme.py:lora              adapters of the language half (this is the default)
     configs/forkme.py:encoder_decoder   the language half and the projection
@@ -39,8 +41,7 @@ def get_config(variant: str = "lora") -> Config:
         model=DEMO,
         init=InitConfig(models=("embedded",)),
         data=DataConfig(
-            mixture="bird_captions",
-            task_modules=("bird_captions.py",),
+            mixture="birds/train.jsonl",
             batch_size=32,
             inputs_length=32,
             targets_length=64,

@@ -19,6 +19,9 @@ from pali.mesh_config import MeshConfig
 
 Dtype = Literal["float32", "bfloat16"]
 
+JSONL = ".jsonl"
+"""A mixture whose name ends so is a file of records (pali/data/jsonl.py)."""
+
 Precision = Literal["float32", "bfloat16", "int8"]
 """In what numbers a loaded model computes (pali/precision.py)."""
 
@@ -219,7 +222,10 @@ class DataConfig:
     """Which examples a run reads, and in what shape."""
 
     mixture: str
-    """Name of a registered SeqIO task or mixture, or of what `records` holds."""
+    """Name of a registered SeqIO task or mixture, or of what `records` holds; or a JSONL file of
+    captions or questions: other splits are beside it, as in `validation.jsonl`."""
+    images: str | None = None
+    """Folder of the pictures that a JSONL file names; None: where the file lies."""
     task_modules: tuple[str, ...] = ()
     """Your own task files, as importable names or paths; those of the checkout are always there."""
     records: str | None = None
@@ -258,6 +264,11 @@ class DataConfig:
 
     def __post_init__(self):
         _between(self, 0, 1, "max_skipped")
+        if self.images and not self.mixture.endswith(JSONL):
+            raise ValueError(
+                f"images is {self.images!r}, and mixture {self.mixture!r} is no JSONL file: what a "
+                "task reads is said in the task"
+            )
         if self.records and self.prompts:
             raise ValueError(
                 f"the records in {self.records} hold the prompts that they were written with; "

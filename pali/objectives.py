@@ -6,8 +6,8 @@ An objective returns totals, so that batches and parts of batches add up exactly
 
     loss, count        nats, and the weights they were summed with
     correct            the same weights, where the likeliest token or class is the right one
-    examples           rows of the batch
-    exact              rows of which every token is right
+    examples           rows of the batch, without those that were skipped
+    exact              of these, rows of which every token is right
     class_loss, class_correct, class_count         of the rows whose class is known
     patch_loss, patch_count                        of the patches of which it is known what they
                                                    show
@@ -158,13 +158,14 @@ def _tokens(config: Config, params: Params, states: Float[Array, "b t D"], batch
         label_smoothing=config.label_smoothing,
         z_loss=config.z_loss,
     )
-    right = found.right | (batch["decoder_loss_weights"] == 0)
+    padding = batch["decoder_loss_weights"] == 0
+    right, skipped = found.right | padding, padding.all(-1)
     return {
         "loss": found.loss,
         "correct": (right * weights).sum(),
         "count": weights.sum(),
-        "exact": right.all(-1).sum(),
-        "examples": jnp.asarray(len(weights)),
+        "exact": (right.all(-1) & ~skipped).sum(),
+        "examples": (~skipped).sum(),
     }
 
 

@@ -86,6 +86,7 @@ def main(
     workdir = Path(workdir)
     for change in workdirs.check(config, workdir, allow_config_change=allow_config_change):
         say(f"going on with another config: {change}")
+    logs.check_score(config)
     _languages(config)  # An unknown one ends the run now, not when its model is written.
 
     mesh = sharding.make_mesh(config.mesh)
@@ -120,6 +121,7 @@ def main(
         stack.enter_context(fitting.explained(config, devices, plan))
         stack.enter_context(jax.set_mesh(mesh))
         frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
+        stack.enter_context(workdirs.alone(workdir))
         store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
         stack.enter_context(store)
         data = inputs.Inputs(_with_tokenizer(config, workdir), params, shares)
@@ -328,10 +330,14 @@ def _newest(
       ValueError: it was trained beside other frozen parameters.
     """
     for step in reversed(store.steps()):
+        found, before = None, {}
+        reason = f"checkpoint {store.folder / str(step)} is damaged where another process reads it."
         try:
             found, before = store.restore(wanted, step, since=("unusable",))
         except DamagedCheckpoint as error:
-            say(f"{error.args[0]} It was moved to {store.set_aside(step)}.")
+            reason = error.args[0]
+        if not all(processes.gather(lambda: found is not None)):
+            say(f"{reason} It was moved to {store.set_aside(step)}.")
             continue
         if before.get("frozen", note["frozen"]) != note["frozen"]:
             raise ValueError(

@@ -172,6 +172,16 @@ def test_exact_counts_rows_and_right_tokens_follow_the_argmax(params, examples):
     assert sums["correct"] == sums["count"] - 2
 
 
+def test_a_skipped_row_is_no_example_and_not_exact(params, examples):
+    """Else a run whose pictures are gone would seem to answer them all."""
+    batch = dict(part(examples))
+    batch["decoder_loss_weights"] = batch["decoder_loss_weights"].at[2:4].set(0.0)
+    sums = objectives.generate(PLAIN)(params, (batch,), None)
+    alone = objectives.generate(PLAIN)(params, (part(examples[:2] + examples[4:]),), None)
+    assert sums["examples"] == alone["examples"] == len(examples) - 2
+    assert sums["exact"] == alone["exact"] == 0
+
+
 def projected(params, examples):
     """Visual tokens as they stand before the text embeddings, [b p D], and the table of those."""
     tokens = PaLI(MODEL).apply({"params": params}, part(examples)["image"], method="look")

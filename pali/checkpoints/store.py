@@ -187,11 +187,12 @@ class CheckpointStore:
 
         Raises:
           FileNotFoundError: there is no such checkpoint.
-          ValueError: it was written by a later version of pali.
+          ValueError: it was written by a later version of pali, or the note is damaged.
         """
         step = self._existing(step)
         args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
-        note = self._manager.restore(step, args=args)["metadata"]
+        with self._damage(step):
+            note = dict(self._manager.restore(step, args=args)["metadata"])
         version = note.get("format_version")
         if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
             raise ValueError(
@@ -287,7 +288,15 @@ class CheckpointStore:
         args = ocp.args.PyTreeRestore(
             item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item)
         )
-        return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+        # Not by the manager: after it has read, it waits for the other processes, and those that
+        # find a file damaged never come.
+        own = ocp.options.MultiprocessingOptions(
+            primary_host=jax.process_index(), active_processes={jax.process_index()}
+        )
+        with ocp.Checkpointer(
+            ocp.PyTreeCheckpointHandler(multiprocessing_options=own), multiprocessing_options=own
+        ) as reader:
+            return reader.restore(self.folder / str(step) / "state", args=args)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -29,7 +29,7 @@ Every field of the config can be changed: `pali train CONFIG --help` lists them.
 EXAMPLE = """examples:
   pali train configs/demo_captions_vit.py
   pali train configs/demo_captions.py --workdir runs/slow --optim.learning-rate 3e-4 --steps 2000
-  pali train configs/forkme.py:lora --data.mixture mine --data.task-modules mine.py"""
+  pali train configs/forkme.py:lora --data.mixture birds/train.jsonl"""
 
 
 PROCESSES = {
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     default = load_config(path, variant)
     config = tyro.cli(type(default), default=default, args=fields, prog=own.prog)
 
-    if config.data.records is None:
+    if reads_registry(config):
         import_seqio_bridge()
     from pali import processes, train
     from pali.training import console, fitting, interruption
@@ -105,6 +105,15 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError, FloatingPointError) as error:
         raise CommandError(str(error)) from error
     return 0
+
+
+def reads_registry(config: Config) -> bool:
+    """Whether a run reads tasks that SeqIO keeps."""
+    from pali.config import JSONL
+
+    data = config.data
+    registered = data.records is None and not data.mixture.endswith(JSONL)
+    return bool(registered or data.replay or config.eval_tasks or config.forgetting_tasks)
 
 
 def find_config(name: str) -> tuple[Path, str]:

@@ -27,9 +27,10 @@ from jaxtyping import Array, UInt8
 from pali import lora, prompts
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import EMBEDDED, TOKENIZER
-from pali.config import Config, DataConfig, ViTConfig
+from pali.config import JSONL, Config, DataConfig, ViTConfig
 from pali.data import mixing, pipeline, visual_token_cache
 from pali.data.converter import ClassificationFeatures, EncoderDecoderFeatures
+from pali.data.jsonl import read_jsonl
 from pali.data.patch_words import ShowPatchWords
 from pali.data.skipping import Skips, code
 from pali.data.visual_token_store import Origin
@@ -156,13 +157,18 @@ class Inputs:
             mixture = read_records(data.records, split, str(self.tokenizer), data.mixture)
             _check_pictures(mixture, self._config.model.vit, f"{data.records}/{split}")
             return mixture
-        from pali.data.seqio_bridge import read_mixture
+        vit, tokenizer = self._config.model.vit, str(self.tokenizer)
+        if data.mixture.endswith(JSONL):
+            mixture = read_jsonl(data.mixture, split, data.images, tokenizer, vit.image_size)
+        else:
+            from pali.data.seqio_bridge import read_mixture
 
-        mixture = read_mixture(data.mixture, split, data.task_modules)
+            mixture = read_mixture(data.mixture, split, data.task_modules)
         if data.replay and split == "train":
+            from pali.data.seqio_bridge import read_mixture
+
             again = read_mixture(data.replay, split, data.task_modules)
             mixture = mixing.together(mixture, again, data.replay_rate)
-        vit, tokenizer = self._config.model.vit, str(self.tokenizer)
         return pipeline.fit_to_model(
             mixture,
             image_size=vit.image_size,

@@ -203,6 +203,7 @@ def read_records(
         raise ValueError(
             f"no records of split {split!r} in {folder} "
             + (f"(it has {', '.join(splits)})" if splits else "(it has none, or unfinished ones)")
+            + f". `pali tasks NAME --split {split} --write {folder}` writes them"
         )
     meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
     if meta["format"] != FORMAT:

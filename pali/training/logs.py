@@ -30,6 +30,9 @@ from pali.types import Batch
 FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 
+SCORES = ("loss", "accuracy", "exact", "class_accuracy", "contrast", "patches")
+"""Names of `means`; which of them there are depends on the objective."""
+
 
 class UnusableStep(Exception):
     """More steps had a loss or a gradient that is no number than the config lets pass.
@@ -158,6 +161,22 @@ class Logs:
             self._board.add(step, found)
 
 
+def check_score(config: Config) -> None:
+    """ValueError if `keep_best` names what no evaluation of the run can score."""
+    if config.keep_best is None:
+        return
+    split, _, score = config.keep_best.rpartition("/")
+    # Which metrics a task has is known when it is read; a split of the mixture has its means.
+    if split in config.eval_splits and score in SCORES:
+        return
+    if split.split("/")[0] in config.eval_tasks:
+        return
+    known = [f"{split}/{name}" for split in config.eval_splits for name in SCORES]
+    known += [f"{task}/SPLIT/METRIC" for task in config.eval_tasks]
+    hint = f"it has {', '.join(known)}" if known else "set eval_splits or eval_tasks"
+    raise ValueError(f"keep_best is {config.keep_best!r}, which is no score of this run: {hint}")
+
+
 def means(batches: Sequence[Sums]) -> dict[str, float]:
     """Means over everything that the sums of some batches count; `examples` is a sum."""
     totals = {
@@ -184,16 +203,19 @@ def _duration(seconds: float) -> str:
 
 
 def _forget_after(path: Path, start: int) -> None:
-    """Leaves out the lines of steps that are done again, and a last one that was cut short."""
+    """Leaves out the lines of steps that are done again, one that was cut short, and what is none.
+
+    A run does not end because a file that only tells of it is damaged.
+    """
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             if json.loads(line)["step"] <= start:
-                kept.append(line + "\n")
-        except ValueError:
+                kept.append(line + b"\n")
+        except (ValueError, TypeError, LookupError, RecursionError):
             continue
     new = path.with_name(f"{path.name}.new")
-    new.write_text("".join(kept), encoding="utf-8")
+    new.write_bytes(b"".join(kept))
     new.replace(path)

@@ -9,12 +9,14 @@ on may change at any time.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 
@@ -41,6 +43,9 @@ FREE = (
 """Fields that may change while a run lasts: no parameter depends on them."""
 
 _OWN = "Give this run a --workdir of its own, or delete that folder to start over."
+_ALLOW = "To go on all the same: --allow-config-change"
+
+LOCK = ".lock"
 
 
 def check(config: Config, workdir: Path, *, allow_config_change: bool = False) -> list[str]:
@@ -67,18 +72,54 @@ def check(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     try:  # What an earlier pali did not write has its default.
         before = from_json(Config, path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{workdir} holds checkpoints, but {path.name} does not say of which run: {error}. "
-            + _OWN
-        ) from None
+        unknown = f"{workdir} holds checkpoints, but {path.name} does not say of which run: {error}"
+        if allow_config_change:
+            return [unknown]
+        raise ValueError(f"{unknown}. {_OWN} {_ALLOW}") from None
     changes = list(differences(before, config))
     if changes and not allow_config_change:
         raise ValueError(
             f"{workdir} holds a run of another config, which had\n  "
             + "\n  ".join(changes)
-            + f"\n{_OWN} To go on all the same: --allow-config-change"
+            + f"\n{_OWN} {_ALLOW}"
         )
     return changes
+
+
+@contextlib.contextmanager
+def alone(workdir: Path) -> Iterator[None]:
+    """While it lasts, no other run may use the workdir; makes the folder where there is none.
+
+    The lock is the system's, and ends with the process, however that ends. Of several processes of
+    one run the first holds it.
+
+    Raises:
+      OSError: the workdir cannot be made or written.
+      ValueError: another run uses it.
+    """
+    if jax.process_index() > 0:
+        yield
+        return
+    path = workdir / LOCK
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise OSError(
+            f"{workdir} cannot be a workdir: {error.strerror}. Name a folder that can be written: "
+            "--workdir"
+        ) from None
+    with file:
+        if not _locked(file):
+            file.seek(0)
+            raise ValueError(
+                f"another run uses {workdir}: process {file.read()}. Wait until it has ended, or "
+                "give this run a --workdir of its own"
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}")
+        file.flush()
+        yield
 
 
 def claim(config: Config, workdir: Path) -> None:
@@ -107,6 +148,21 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
             continue
     return found
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether this process has the lock now; so it has where there are none."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows.
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # A file system without locks.
+        return True
+    return True
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

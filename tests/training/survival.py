@@ -20,6 +20,7 @@ import multiprocessing
 import random
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def train(config: str, workdir: str, errors: str) -> None:
         train.main(from_json(Config, Path(config).read_text(encoding="utf-8")), workdir)
 
 
-def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> list[dict]:
-    """Kills a run so often, then lets it end; what happened, kill by kill.
+def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> Iterator[dict]:
+    """Kills a run so often, then lets it end; yields what happened, kill by kill.
 
     Args:
       config: JSON of a pali.config.Config, of a run that is long enough.
@@ -54,7 +55,7 @@ def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> list[dict
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pali.train", "orbax.checkpoint", "grain"])
-    draw, log, needed = random.Random(seed), [], 0.0
+    draw, needed = random.Random(seed), 0.0
     errors = workdir.with_suffix(".stderr")
 
     def start() -> BaseProcess:
@@ -82,19 +83,16 @@ def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> list[dict
         found = writing(workdir)
         process.kill()
         process.join()
-        log.append(
-            {
-                "kill": number + 1,
-                "after_seconds": round(time.monotonic() - began, 3),
-                "while_writing": found,
-                "steps": sorted(steps(workdir)),
-            }
-        )
+        yield {
+            "kill": number + 1,
+            "after_seconds": round(time.monotonic() - began, 3),
+            "while_writing": found,
+            "steps": sorted(steps(workdir)),
+        }
     process = start()
     process.join()
     if process.exitcode:
         raise RuntimeError(f"the last start failed with status {process.exitcode}; see {errors}")
-    return log
 
 
 def writing(workdir: Path) -> list[str]:
@@ -130,6 +128,7 @@ def main() -> None:
     killed, whole = arguments.workdir / "killed", arguments.workdir / "whole"
     for entry in survive(arguments.config, killed, arguments.kills, arguments.seed):
         sys.stdout.write(json.dumps(entry) + "\n")
+        sys.stdout.flush()
     train(str(arguments.config), str(whole), str(whole.with_suffix(".stderr")))
     ours, theirs = parameters(killed), parameters(whole)
     differing = [name for name in theirs if not np.array_equal(ours[name], theirs[name])]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pali import train
-from pali.config import OptimConfig, to_json
+from pali.config import LoRAConfig, OptimConfig, to_json
 from pali.mesh_config import MeshConfig
 from tests.training import survival
 
@@ -91,6 +91,14 @@ def finish(*processes):
     return said
 
 
+def both(config, workdir):
+    """What two processes of one run said, each with one device."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return finish(*(start(config, workdir, 2, rank, port) for rank in range(2)))
+
+
 @pytest.fixture(scope="module")
 def elastic(config):
     return dataclasses.replace(
@@ -140,14 +148,32 @@ def test_eight_devices_then_two_then_one(elastic, then_two, tmp_path):
     assert len(losses(tmp_path / "one")) == elastic.steps
 
 
+def test_adapters_that_eight_devices_train_are_those_of_one(config, tmp_path):
+    adapters = dataclasses.replace(
+        config,
+        lora=LoRAConfig(rank=4),
+        # Adafactor's updates are as large as parameters: adapters that begin at 0 move at once.
+        optim=OptimConfig("adafactor", 0.05, 1, freeze=("vit/.*", "projection/.*")),
+        steps=3,
+        eval_every=3,
+    )
+    mesh = MeshConfig(data=2, fsdp=2, model=2)
+    finish(start(dataclasses.replace(adapters, mesh=mesh), tmp_path / "eight", 8))
+    train.main(adapters, tmp_path / "one")
+    found, wanted = (survival.parameters(tmp_path / name) for name in ("eight", "one"))
+    assert found.keys() == wanted.keys()
+    moved = [name for name in wanted if name.endswith("lora_b") and np.any(wanted[name])]
+    assert len(moved) == sum(name.endswith("lora_b") for name in wanted) > 0
+    for name, leaf in wanted.items():
+        np.testing.assert_allclose(found[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(losses(tmp_path / "eight"), losses(tmp_path / "one"), rtol=1e-5)
+
+
 def test_two_processes_do_what_one_does_bit_for_bit(then_two, from_eight):
     config, alone = then_two
     workdir = from_eight.with_name("two_processes")
     shutil.copytree(from_eight, workdir)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    first, second = finish(*(start(config, workdir, 2, rank, port) for rank in range(2)))
+    first, second = both(config, workdir)
     assert "step 3/3" in first
     assert "planned for a batch of 8 in 2 parts" in first
     assert "step" not in second  # Nor anything else that the first has said.
@@ -167,3 +193,21 @@ def test_two_processes_do_what_one_does_bit_for_bit(then_two, from_eight):
     for name in files - {"metrics.jsonl"}:  # It has speeds in it.
         if name != "first_batch.html":  # Of the rows of one process.
             assert (workdir / name).read_bytes() == (alone / name).read_bytes(), name
+
+
+def test_a_checkpoint_that_one_process_alone_finds_damaged(elastic, tmp_path):
+    config = dataclasses.replace(
+        elastic, steps=2, checkpoint_every=1, eval_splits=(), mesh=MeshConfig(fsdp=2)
+    )
+    workdir = tmp_path / "run"
+    both(config, workdir)
+    # What the second process wrote is what it alone reads on the same mesh.
+    pieces = sorted((workdir / "checkpoints/2/state/ocdbt.process_1/d").iterdir())
+    assert pieces
+    for piece in pieces:
+        os.truncate(piece, piece.stat().st_size // 2)
+    first, _ = both(config, workdir)
+    assert "checkpoints/2 is damaged where another process reads it" in first
+    assert "going on from step 1 of 2" in first
+    assert (workdir / "damaged_checkpoints/2").is_dir()
+    assert (workdir / "model").is_dir()

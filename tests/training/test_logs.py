@@ -78,6 +78,29 @@ def test_a_run_that_goes_on_forgets_what_it_does_again(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe\x00", b"[1]", b"{}", b"null", b'{"step": "x"}', b"\0" * 99]
+)
+def test_a_damaged_line_is_left_out_and_the_others_stay(tmp_path, line):
+    good = b'{"step": 1, "split": "train", "loss": 1.0}'
+    (tmp_path / logs.FILE).write_bytes(b"\n".join([good, line, good, b""]))
+    with logs.Logs(tmp_path, CONFIG, 2):
+        pass
+    assert (tmp_path / logs.FILE).read_bytes() == (good + b"\n") * 2
+
+
+@pytest.mark.parametrize("name", ["validation/lss", "loss", "test/loss", "t/validation/exact"])
+def test_a_score_that_no_evaluation_has_is_refused(name):
+    config = dataclasses.replace(CONFIG, keep_best=name)
+    with pytest.raises(ValueError, match=f"'{name}', which is no score .* validation/loss, "):
+        logs.check_score(config)
+
+
+@pytest.mark.parametrize("name", [None, "validation/loss", "t/validation/exact"])
+def test_a_score_that_an_evaluation_may_have_is_taken(name):
+    logs.check_score(dataclasses.replace(CONFIG, keep_best=name, eval_tasks=("t",)))
+
+
 def test_a_loss_that_is_no_number_is_null(tmp_path):
     with logs.Logs(tmp_path, CONFIG, 0) as log:
         log.evaluation(1, "validation", [sums(float("nan"))])

@@ -30,7 +30,7 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(config, tmp_path, mon
     config = dataclasses.replace(config, steps=1000, eval_every=1000, log_every=100)
     often = dataclasses.replace(config, checkpoint_every=4)
     (tmp_path / "config.json").write_text(to_json(often))
-    log = survival.survive(tmp_path / "config.json", tmp_path / "killed", KILLS)
+    log = list(survival.survive(tmp_path / "config.json", tmp_path / "killed", KILLS))
     assert len(log) == KILLS
     assert sum(bool(entry["while_writing"]) for entry in log) >= 5, log
     assert len({max(entry["steps"], default=0) for entry in log}) > 3, "it got nowhere"
@@ -51,14 +51,25 @@ def cut_in_half(checkpoint):
     largest.write_bytes(content[: len(content) // 2])
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_put_aside(config, tmp_path, capsys):
+def cut_note(checkpoint):
+    """What is noted beside them."""
+    (checkpoint / "metadata" / "metadata").write_text('{"config": {"mo')
+
+
+def empty_note(checkpoint):
+    """As a machine leaves it that lost its power."""
+    (checkpoint / "metadata" / "metadata").write_text("")
+
+
+@pytest.mark.parametrize("damage", [cut_in_half, cut_note, empty_note])
+def test_a_damaged_checkpoint_is_passed_over_and_put_aside(config, tmp_path, capsys, damage):
     def params():
         with CheckpointStore(tmp_path, read_only=True) as store:
             return merge.flatten(store.restore_params(4)[0])
 
     train.main(config, tmp_path)
     before = params()
-    cut_in_half(tmp_path / "checkpoints" / "4")
+    damage(tmp_path / "checkpoints" / "4")
     capsys.readouterr()
     train.main(config, tmp_path)
     gc.collect()  # what Orbax left behind would report now

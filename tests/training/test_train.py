@@ -16,6 +16,7 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+from PIL import Image
 
 from pali import train
 from pali.checkpoints import merge, pretrained
@@ -275,6 +276,24 @@ def test_a_start_that_fails_claims_nothing(config, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         train.main(dataclasses.replace(config, **change), tmp_path)
     workdirs.check(dataclasses.replace(config, seed=5), tmp_path)  # Free for any other run.
+
+
+def test_a_jsonl_file_is_trained_on_without_a_task(config, tmp_path):
+    rows = []
+    for number in range(8):
+        Image.new("RGB", (30, 20), (30 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        rows.append(json.dumps({"image": f"{number}.png", "lang": "sw", "caption": "ndege"}))
+    (tmp_path / "train.jsonl").write_text("\n".join([*rows[:7], '{"image": ']))
+    (tmp_path / "validation.jsonl").write_text("\n".join(rows))
+    data = DataConfig(str(tmp_path / "train.jsonl"), batch_size=8, max_skipped=0.5)
+    model = train.main(dataclasses.replace(config, data=data), tmp_path / "run")
+    assert pretrained.load_model(model).metadata.prompts == ("caption",)
+    lines = (tmp_path / "run" / logs.FILE).read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["split"] for entry in entries].count("validation") == 2
+    newest = [entry for entry in entries if entry["split"] == "train"][-1]
+    assert newest["skipped_row"] == 4  # Once in each of four steps.
+    assert newest["exact"] == 0
 
 
 def test_cached_tokens_need_a_frozen_vit_without_dropout(config, tmp_path):

@@ -3,6 +3,7 @@
 """Whose a workdir is."""
 
 import dataclasses
+import os
 
 import pytest
 
@@ -49,6 +50,30 @@ def test_a_workdir_that_is_or_lies_below_a_file(tmp_path, below):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(NotADirectoryError, match=r"/file is a file\. Name another folder"):
         workdirs.check(CONFIG, tmp_path / below)
+
+
+def test_a_config_that_cannot_be_read_may_be_passed_over(tmp_path):
+    (claimed(tmp_path) / workdirs.FILE).write_text("")
+    with pytest.raises(ValueError, match=r"does not say of which run.*--allow-config-change"):
+        workdirs.check(CONFIG, tmp_path)
+    (said,) = workdirs.check(CONFIG, tmp_path, allow_config_change=True)
+    assert "config.json does not say of which run" in said
+
+
+def test_a_second_run_is_told_who_has_the_workdir(tmp_path):
+    with workdirs.alone(tmp_path / "run"):
+        held = rf"another run uses .*run: process {os.getpid()} on .*--workdir of its own"
+        with pytest.raises(ValueError, match=held), workdirs.alone(tmp_path / "run"):
+            pass
+    with workdirs.alone(tmp_path / "run"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    name = tmp_path / ("x" * 300)
+    said = r"cannot be a workdir: File name too long\. Name a folder"
+    with pytest.raises(OSError, match=said), workdirs.alone(name):
+        pass
 
 
 def test_versions_name_what_numbers_depend_on():
