@@ -336,7 +336,8 @@ def _newest(
             found, before = store.restore(wanted, step, since=("unusable",))
         except DamagedCheckpoint as error:
             reason = error.args[0]
-        if not all(processes.gather(lambda: found is not None)):
+        whole = found is not None
+        if not all(processes.gather(functools.partial(bool, whole))):
             say(f"{reason} It was moved to {store.set_aside(step)}.")
             continue
         if before.get("frozen", note["frozen"]) != note["frozen"]:
