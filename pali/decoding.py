@@ -288,7 +288,9 @@ def beam(
         last = lax.dynamic_index_in_dim(live.tokens, index, axis=2, keepdims=False)
         logits, cache = step_fn(cache, last.reshape(b * w), index)
         vocabulary = logits.shape[-1]
-        each = jax.nn.log_softmax(logits)
+        # Not `log_softmax`: XLA would fuse it with the output head, which then takes a CPU 8 times
+        # as long.
+        each = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
         each = constrain(each, live.tokens[:, :, 1:].reshape(b * w, -1), index)
         log_prob = live.log_prob[:, :, None] + each.reshape(b, w, vocabulary)
         # 2w, because w of them may end, and w must remain to go on with.
