@@ -16,8 +16,9 @@ help:
 demo: .venv/.core
 	@$(BIN)/pali demo
 
-test: lint .venv/.browser
+test: lint .venv/.browser .venv/.beam
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	@.venv/beam/bin/python -m pytest --quiet tests/test_beam.py
 
 lint: .venv/.test
 	@$(BIN)/ruff check .
@@ -32,6 +33,13 @@ format: .venv/.test
 .venv/.browser: .venv/.test tools/get_browser.py
 	@echo "Fetching a headless Chromium into .venv/browser for the tests of pages: 70 MB, once."
 	@$(BIN)/python tools/get_browser.py && touch $@ || echo "Without a browser of its own; the tests of pages may be skipped."
+
+# Beam refuses versions of protobuf, Pillow and others that the rest is tested with.
+.venv/.beam: .venv/.made pyproject.toml
+	@echo "Setting up .venv/beam with Apache Beam, in an environment of its own: 1.2 GB, some minutes, once."
+	@$(PYTHON) -m venv .venv/beam
+	@.venv/beam/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[beam]' 'beartype>=0.20' 'hypothesis>=6.100' 'pytest>=8.3'
+	@touch $@
 
 clean:
 	rm -rf .venv build dist

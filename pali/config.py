@@ -224,8 +224,6 @@ class DataConfig:
     mixture: str
     """Name of a registered SeqIO task or mixture, or of what `records` holds; or a JSONL file of
     captions or questions: other splits are beside it, as in `validation.jsonl`."""
-    images: str | None = None
-    """Folder of the pictures that a JSONL file names; None: where the file lies."""
     task_modules: tuple[str, ...] = ()
     """Your own task files, as importable names or paths; those of the checkout are always there."""
     records: str | None = None
@@ -261,6 +259,8 @@ class DataConfig:
     max_skipped: float = 0.01
     """Share of the examples that may be unusable, as broken pictures are; more of them stop the
     run. They keep their places in the batch and weigh nothing."""
+    images: str | None = None
+    """Folder of the pictures that a JSONL file names; None: where the file lies."""
 
     def __post_init__(self):
         _between(self, 0, 1, "max_skipped")

@@ -170,7 +170,7 @@ def test_other_languages_compile_nothing(model, tokens, lists):
         masks[lang][:3] = True
     other = dataclasses.replace(lists, masks=masks)
     widths = {
-        narrowing.share(np.zeros((1, size)), size, {"": m}).columns.size for m in masks.values()
+        narrowing.share(jnp.zeros((1, size)), size, {"": m}).columns.size for m in masks.values()
     }
     assert len(widths) == 1
     decode(model, tokens, Decoding(shortlist=other), langs=["en"] * 3)
