@@ -229,12 +229,25 @@ def _open(folder: Path) -> tuple[dict[str, Tensor], PaLIConfig, Metadata]:
 
 @functools.cache
 def expected_params(config: PaLIConfig | MT5Config) -> Params:
-    """Structure, shapes and dtypes of the parameters of a configuration; computes nothing."""
+    """Structure, shapes and dtypes of the parameters of a configuration; computes nothing.
+
+    Of layers that are apart one is traced and stands for all: that takes a tenth of the time.
+    """
     if isinstance(config, PaLIConfig):
-        init = functools.partial(init_params, config)
-        return jax.eval_shape(init, jax.random.key(0))
+        halves = {"vit": config.vit, "mt5": config.mt5}
+        scanned = {name: dataclasses.replace(half, scan=True) for name, half in halves.items()}
+        init = functools.partial(init_params, dataclasses.replace(config, **scanned))
+        params = jax.eval_shape(init, jax.random.key(0))
+        apart = {
+            name: merge.unstack_layers(params[name])
+            for name, half in halves.items()
+            if not half.scan
+        }
+        return {**params, **apart}
     tokens = jnp.ones((1, 1), jnp.int32)
-    return jax.eval_shape(MT5(config).init, jax.random.key(0), tokens, tokens)["params"]
+    init = MT5(dataclasses.replace(config, scan=True)).init
+    params = jax.eval_shape(init, jax.random.key(0), tokens, tokens)["params"]
+    return params if config.scan else merge.unstack_layers(params)
 
 
 def expected_arrays(config: PaLIConfig | MT5Config) -> dict[str, jax.ShapeDtypeStruct]:

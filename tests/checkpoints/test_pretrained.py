@@ -15,6 +15,8 @@ import safetensors.numpy
 
 from pali.checkpoints import containers, merge, pretrained
 from pali.config import MT5Config, PaLIConfig, ViTConfig
+from pali.models import presets
+from pali.models.pali import init_params
 
 
 def configuration(scan: bool = True) -> PaLIConfig:
@@ -208,3 +210,16 @@ def test_a_folder_of_another_library_is_not_taken_for_ours(folder):
 def test_reading_maps_the_file_instead_of_copying_it_whole(folder):
     tensors, _ = containers.open_folder(folder)
     assert not any(tensor.read().flags.owndata for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("name", ["vit-b/16+mt5-small", "vit-b/16+umt5-small"])
+@pytest.mark.parametrize("apart", ["", "vit", "mt5", "vit mt5"])
+def test_expected_parameters_are_those_of_the_initialiser(name, apart):
+    config = presets.pali(name)
+    halves = {
+        half: dataclasses.replace(getattr(config, half), scan=half not in apart.split())
+        for half in ("vit", "mt5")
+    }
+    config = dataclasses.replace(config, **halves)
+    initialised = jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
+    assert pretrained.expected_params(config) == initialised
