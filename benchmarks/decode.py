@@ -22,8 +22,8 @@ bfloat16 its weights are bfloat16. "shortlist" writes with 16,384 of the tokens 
 answers are others. "ours / best" is how many times as fast ours is as the faster of the peer's
 bfloat16 and float32. The end token is never the likeliest, so that all write 32 tokens.
 
-What RESULTS.md shows misses two goals, both at batch 1: 1.3 times the peer's bfloat16 with the exact
-head, and 2.5 times with int8. Of the 15 ms of a step in bfloat16 the head takes 11, as long as in
+RESULTS.md misses two goals, both at batch 1: 1.3 times the peer's bfloat16 with the exact head,
+and 2.5 times with int8. Of the 15 ms of a step in bfloat16 the head takes 11, as long as in
 float32: the product unpacks as slowly as float32 is read. In int8 it takes 5.4 of 8.
 """
 
