@@ -94,7 +94,7 @@ class Tensor:
                 f"{what} has shape {array.shape} now that it is read, and {self.shape} was said "
                 "before: the file is damaged, or was changed meanwhile"
             )
-        if not np.isfinite(array).all():
+        if not _all_finite(array):
             raise ValueError(
                 f"{where} holds infinite numbers or NaN, first in {name}: the training that made "
                 "it went astray, or the file is damaged"
@@ -219,6 +219,17 @@ def listed(names: Iterable[str]) -> str:
     names = sorted(names)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{', '.join(names[:5]) or 'nothing'}{more}"
+
+
+def _all_finite(array: np.ndarray) -> bool:
+    """`np.isfinite(array).all()`, which takes 15 times as long over bfloat16."""
+    if array.dtype != ml_dtypes.bfloat16:
+        return bool(np.isfinite(array).all())
+    # An exponent of ones alone is infinite or NaN.
+    exponent, block = np.uint16(0x7F80), 1 << 22
+    bits = np.ascontiguousarray(array).view(np.uint16).reshape(-1)
+    parts = (bits[start : start + block] & exponent for start in range(0, bits.size, block))
+    return all(part.max() < exponent for part in parts)
 
 
 def _check_type(dtype: Any, what: str) -> None:

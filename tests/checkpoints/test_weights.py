@@ -167,3 +167,22 @@ def test_an_array_of_another_shape_than_was_said_is_refused():
     tensor = Tensor((2, 3), np.dtype(np.float32), lambda: np.ones((1, 3), np.float32))
     with pytest.raises(ValueError, match=r"w in a file has shape \(1, 3\) now .* and \(2, 3\) was"):
         tensor.read_finite("w", "a file")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("place", [0, 5_000_000, 8_999_999])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_one_number_that_is_none_is_found(dtype, place, value):
+    array = np.full(9_000_000, -1.5, dtype)
+    Tensor.of(array).read_finite("w", "a file")
+    array[place] = value
+    with pytest.raises(ValueError, match="a file holds infinite numbers or NaN, first in w"):
+        Tensor.of(array).read_finite("w", "a file")
+
+
+def test_the_largest_bfloat16_and_the_smallest_are_numbers():
+    bits = np.array([[0x7F7F, 0xFF7F], [0x0001, 0x8000]], np.uint16)
+    array = bits.view("bfloat16")
+    np.testing.assert_array_equal(Tensor.of(array).read_finite("w", "a file"), array)
+    empty = np.zeros((0, 3), "bfloat16")
+    assert Tensor.of(empty).read_finite("w", "a file").size == 0
