@@ -32,7 +32,6 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,12 +69,10 @@ def main() -> None:
         return
     if arguments.sweep:
         arguments.engines = [*PEERS, *SWEEP]
-    with tempfile.TemporaryDirectory() as folder:
-        engines.write_apart(folder)
-        print(HEAD, flush=True)
-        given = (arguments.engines, arguments.cases, arguments.turns)
-        for case, found in engines.measure(*given, folder):
-            show(case, found)
+    print(HEAD, flush=True)
+    measured = engines.measure(arguments.engines, arguments.cases, arguments.turns)
+    for case, found in measured:
+        show(case, found)
 
 
 def show(case: str, found: dict[str, list[dict]]) -> None:

@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -56,20 +57,22 @@ class Engine:
 
 
 def measure(
-    names: Sequence[str], cases: Sequence[str], turns: int, folder: str
+    names: Sequence[str], cases: Sequence[str], turns: int
 ) -> Iterator[tuple[str, dict[str, list[dict[str, Any]]]]]:
     """For each case what each engine answered, turn by turn; the first turn is to warm up."""
-    started = {name: Engine(name, folder) for name in names}
-    try:
-        for case in cases:
-            found: dict[str, list[dict[str, Any]]] = {name: [] for name in started}
-            for _ in range(1 + turns):
-                for name, engine in started.items():
-                    found[name].append(engine.ask(case))
-            yield case, found
-    finally:
-        for engine in started.values():
-            engine.close()
+    with tempfile.TemporaryDirectory() as folder:
+        write_apart(folder)
+        started = {name: Engine(name, folder) for name in names}
+        try:
+            for case in cases:
+                found: dict[str, list[dict[str, Any]]] = {name: [] for name in started}
+                for _ in range(1 + turns):
+                    for name, engine in started.items():
+                        found[name].append(engine.ask(case))
+                yield case, found
+        finally:
+            for engine in started.values():
+                engine.close()
 
 
 def median(steps: Sequence[dict[str, Any]], key: str) -> float:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,10 @@ def main() -> None:
     if arguments.run:
         work(arguments, *arguments.run)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        engines.write_apart(folder)
-        print(HEAD, flush=True)
-        given = (arguments.engines, arguments.batches, arguments.turns)
-        for batch, found in engines.measure(*given, folder):
-            show(batch, found)
+    print(HEAD, flush=True)
+    measured = engines.measure(arguments.engines, arguments.batches, arguments.turns)
+    for batch, found in measured:
+        show(batch, found)
 
 
 def show(batch: str, found: dict[str, list[dict]]) -> None:

@@ -36,12 +36,19 @@ def project(
     x: Float[Array, "*b k"], kernel: Int8[Array, "k n"], scale: Float[Array, " n"]
 ) -> Float[Array, "*b n"]:
     """`x` times the kernel that the integers and scales stand for, in float32."""
-    rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
-    if one := rows.shape[0] == 1:
-        # XLA multiplies one row alone the long way round on a CPU, 10 times as slow as two.
-        rows = jnp.concatenate([rows, rows[:, ::-1]])
+    flat = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
+    rows = in_company(flat)
     step = jnp.maximum(jnp.abs(rows).max(-1, keepdims=True), 1e-30) / LEVELS
     rounded = jnp.round(rows / step).astype(jnp.int8)
     sums = lax.dot(rounded, kernel, preferred_element_type=jnp.int32)
     y = sums.astype(jnp.float32) * (step * scale)
-    return (y[:1] if one else y).reshape(*x.shape[:-1], -1)
+    return y[: len(flat)].reshape(*x.shape[:-1], -1)
+
+
+def in_company(rows: Float[Array, "r k"]) -> Float[Array, "s k"]:
+    """The rows; one alone with another, whose products are thrown away.
+
+    XLA multiplies a matrix of small numbers with one row alone the long way round on a CPU, 10
+    times as slow as with two. (A copy of the row would be noticed, and left out.)
+    """
+    return jnp.concatenate([rows, rows[:, ::-1]]) if len(rows) == 1 else rows

@@ -74,9 +74,7 @@ def _project(dtype: Any, x_dtype: Any, kernel_dtype: Any, x: Array, kernel: Arra
     del x_dtype, kernel_dtype
     alone = x.size == x.shape[-1]
     if alone and jnp.dtype(dtype) == jnp.bfloat16 and jax.default_backend() == "cpu":
-        # A matrix times one row alone would go the long way round, 10 times as slow as two rows.
-        row = x.reshape(1, -1)
-        rows = jnp.concatenate([row, row[:, ::-1]])
+        rows = int8.in_company(x.reshape(1, -1))
         return contract("BD,DN->BN", rows, kernel, dtype)[0].reshape(*x.shape[:-1], -1)
     return contract("...D,DN->...N", x, kernel, dtype)
 
