@@ -39,7 +39,8 @@ def enable() -> bool:
     """
     import jax
 
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
+    # JAX takes the folder of its own variable, but not what is worth keeping in it.
+    if jax.config.values["jax_compilation_cache_dir"] not in (None, str(folder())):
         return True
     if not usable():
         return False

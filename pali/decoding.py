@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from pali.constraints import Constrain, anything
@@ -43,6 +43,9 @@ class Decoded(NamedTuple):
     """Sum of the model's own log-probabilities of these tokens, whatever chose them."""
     lengths: Int[Array, " b"]
     """Tokens before the padding, the end-of-sequence token counted; 0 where there is no answer."""
+
+
+export.register_namedtuple_serialization(Decoded, serialized_name="pali.Decoded")
 
 
 def greedy(

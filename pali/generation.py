@@ -25,7 +25,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from pali import constraints, decoding, narrowing, sharding
+from pali import constraints, decoding, kept, narrowing, sharding
 from pali.config import PaLIConfig
 from pali.models.pali import PaLI
 from pali.narrowing import Narrowed
@@ -352,7 +352,7 @@ def filled(start: int, count: int, size: int) -> list[int]:
     return [start + min(i, count - 1) for i in range(size)]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@kept.traced(3)
 def answer(
     config: PaLIConfig,
     chosen: Decoding,

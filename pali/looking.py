@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 from PIL import Image
 
+from pali import kept
 from pali.config import PaLIConfig
 from pali.generation import batches
 from pali.image import ImageError, Region, decode_image, resize, seen_region
@@ -94,7 +93,7 @@ def one_picture(images: Any) -> bool:
     return False
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@kept.traced(1)
 def see(
     config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]
 ) -> Float[Array, "b p d_vit"]:

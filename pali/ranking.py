@@ -11,16 +11,14 @@ sorted by length and run together, so that short names are not padded to the lon
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from pali import decoding, sharding
+from pali import decoding, kept, sharding
 from pali.config import PaLIConfig
 from pali.generation import MAX_BATCH, filled, padded
 from pali.models.pali import PaLI
@@ -102,7 +100,7 @@ def _score_rows(
     return np.split(scores, ends[:-1])
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@kept.traced(1)
 def _encode(
     config: PaLIConfig,
     params: Any,
@@ -116,7 +114,7 @@ def _encode(
     return encoded
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@kept.traced(1)
 def _score(
     config: PaLIConfig,
     params: Any,

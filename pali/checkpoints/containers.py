@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files in which Hugging Face keeps weights <-> {name: Tensor}, the names as the file has them.
 
-    model.safetensors                       mapped; an array is copied when it is read
+    model.safetensors                       mapped (pali/checkpoints/safetensors_files.py)
     model.safetensors.index.json            the same in shards
     pytorch_model.bin, and its index        torch's weights-only reader, mapped but for files from
                                             before torch 1.6: needs torch
@@ -26,8 +26,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import safetensors
-import safetensors.numpy
 
+from pali.checkpoints import safetensors_files
 from pali.checkpoints.folders import cause
 from pali.checkpoints.weights import Tensor, by_name, listed
 
@@ -35,23 +35,6 @@ SAFETENSORS, TORCH, FLAX = "model.safetensors", "pytorch_model.bin", "flax_model
 
 SHARD_BYTES = 5 * 10**9
 """What Hugging Face cuts at, too."""
-
-_TYPES: dict[str, Any] = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-    "F8_E4M3": ml_dtypes.float8_e4m3fn,
-    "F8_E5M2": ml_dtypes.float8_e5m2,
-    "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz,
-    "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
-    "F8_E8M0": ml_dtypes.float8_e8m0fnu,
-    **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
-    **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
-    "BOOL": np.bool_,
-    "C64": np.complex64,
-}
-"""The types of safetensors; not all are those of weights (see `Tensor.stored`)."""
 
 
 def open_folder(folder: Path) -> tuple[dict[str, Tensor], str]:
@@ -82,21 +65,9 @@ def open_folder(folder: Path) -> tuple[dict[str, Tensor], str]:
 def open_safetensors(path: Path) -> dict[str, Tensor]:
     """The arrays of a `.safetensors` file."""
     try:
-        file = safetensors.safe_open(path, framework="np")
-        tensors = {}
-        for name in file.keys():  # noqa: SIM118, it is no mapping
-            part = file.get_slice(name)
-            dtype = _TYPES.get(part.get_dtype())
-            if dtype is None:
-                raise ValueError(
-                    f"{name} in {path} is of type {part.get_dtype()}, which is not known here: "
-                    "convert it to bfloat16 or float32 first"
-                )
-            read = _safetensors_reader(file, name)
-            tensors[name] = Tensor.stored(part.get_shape(), dtype, read, f"{name} in {path}")
+        return safetensors_files.open_file(path)
     except safetensors.SafetensorError as error:
         raise _damaged(path, error) from error
-    return tensors
 
 
 def open_torch(path: Path) -> dict[str, Tensor]:
@@ -124,7 +95,7 @@ def open_torch(path: Path) -> dict[str, Tensor]:
 
 
 _TYPES_OF_TORCH: dict[str, Any] = {
-    **{np.dtype(dtype).name: dtype for dtype in _TYPES.values()},
+    **{np.dtype(dtype).name: dtype for dtype in safetensors_files.TYPES.values()},
     "complex128": np.complex128,
 }
 
@@ -153,9 +124,9 @@ def save(
 ) -> None:
     """Writes `model.safetensors`, or shards of at most `limit` bytes with an index.
 
-    Only the arrays of one shard are in memory at a time; one of more than `limit` bytes is a shard
-    of its own. Each file is written under another name first, so that what is there already stays
-    whole until it is replaced.
+    Only one array is in memory at a time; one of more than `limit` bytes is a shard of its own.
+    Each file is written under another name first, so that what is there already stays whole until
+    it is replaced.
 
     Raises:
       OSError: a file cannot be written, the disk being full perhaps; nothing is left of that one.
@@ -172,10 +143,8 @@ def save(
     stem, suffix = SAFETENSORS.split(".")
     names = [f"{stem}-{i:05}-of-{count:05}.{suffix}" for i in range(1, count + 1)]
     for name, shard in zip(names if count > 1 else [SAFETENSORS], shards, strict=True):
-        arrays = {n: np.ascontiguousarray(tensor.read()) for n, tensor in shard.items()}
         with _written(folder / name) as unfinished:
-            safetensors.numpy.save_file(arrays, unfinished, metadata=dict(metadata))
-        del arrays
+            safetensors_files.write(unfinished, shard, metadata)
     if count > 1:
         size = sum(tensor.nbytes for tensor in tensors.values())
         places = {n: name for name, shard in zip(names, shards, strict=True) for n in shard}
@@ -189,12 +158,9 @@ def _written(path: Path) -> Iterator[Path]:
     """A file to write into, which becomes `path` at the end of the block, or is removed."""
     unfinished = path.with_name(f"{path.name}.part")
     try:
-        unfinished.touch()
-        mode = unfinished.stat().st_mode  # safetensors would leave the file to its owner alone
         yield unfinished
-        unfinished.chmod(mode)
         unfinished.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
+    except OSError as error:
         raise OSError(f"{path} cannot be written: {cause(error)}") from error
     finally:
         unfinished.unlink(missing_ok=True)
@@ -243,10 +209,6 @@ def _places(index: Path) -> dict[str, str]:
                 "file elsewhere: get all files of one revision into one folder."
             )
     return places
-
-
-def _safetensors_reader(file: Any, name: str) -> Callable[[], np.ndarray]:
-    return lambda: file.get_tensor(name)
 
 
 def _torch_tensor(name: str, value: Any, path: Path) -> Tensor:

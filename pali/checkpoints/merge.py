@@ -193,7 +193,8 @@ def fill(found: Mapping[str, Tensor], expected: Mapping[str, Any], where: str) -
       where: what they are read from, for errors.
 
     Returns:
-      A nested dict of NumPy arrays. Memory never holds more than them and one array besides.
+      A nested dict of NumPy arrays: what the file holds just as it is wanted is only mapped, and
+      read-only. Memory never holds more than them and one array besides.
 
     Raises:
       MismatchError: lists every missing, unexpected and wrong-shaped path with both shapes.
@@ -203,6 +204,9 @@ def fill(found: Mapping[str, Tensor], expected: Mapping[str, Any], where: str) -
     check_shapes(found, flat)
     filled = {}
     for name, target in flat.items():
+        if name in found:
+            filled[name] = found[name].read_finite(name, where).astype(target.dtype, copy=False)
+            continue
         filled[name] = np.empty(target.shape, target.dtype)
         read_into(filled[name], separate(name, target.shape), found, where)
     return unflatten(filled)

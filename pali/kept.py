@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: The pali authors
+# SPDX-License-Identifier: Apache-2.0
+"""What takes long to trace, kept for the next start beside the compiled programs.
+
+JAX keeps the programs that it compiled (pali/compilation_cache.py), but to know which one is wanted
+it traces the function anew in every process, about half a second for each stack of layers. Here the
+traced program, StableHLO, is kept too, under a digest of all that it follows from: pali's own
+source, the versions and settings of JAX, the static arguments, and the shapes and types of the
+others. So nothing can be out of date; what is never asked for again can be deleted with the rest of
+the folder.
+
+Only on a single CPU: there a start counts in seconds, and a program does not depend on a mesh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import flax
+import jax
+import jaxlib.version
+from jax import export
+
+_PACKAGE = Path(__file__).parent
+
+
+def traced(static: int) -> Callable[[Callable[..., Any]], Any]:
+    """As `jax.jit` with that many static arguments first, but a trace is used by later processes.
+
+    Arguments are given by position. A NamedTuple that the function returns has to be known to
+    `jax.export.register_namedtuple_serialization`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        @functools.wraps(function)
+        def call(*args: Any) -> Any:
+            if _folder() is None:
+                return function(*args)
+            leaves, tree = jax.tree.flatten(args[static:])
+
+            def flat(*leaves: Any) -> Any:
+                return function(*args[:static], *jax.tree.unflatten(tree, leaves))
+
+            def make() -> bytes:
+                like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+                return bytes(export.export(jax.jit(flat))(*like).serialize())
+
+            facts = [function.__qualname__, *args[:static], tree, *map(jax.typeof, leaves)]
+            return export.deserialize(bytearray(_kept(facts, make))).call(*leaves)
+
+        return jax.jit(call, static_argnums=tuple(range(static)))
+
+    return decorate
+
+
+def shapes(make: Callable[[Any], dict[str, jax.ShapeDtypeStruct]], config: Any) -> dict[str, Any]:
+    """What `make` finds out of a configuration by tracing: {name: shape and dtype}."""
+    if _folder() is None:
+        return make(config)
+
+    def written() -> bytes:
+        return json.dumps({n: [x.shape, x.dtype.name] for n, x in make(config).items()}).encode()
+
+    found = json.loads(_kept([make.__qualname__, config], written))
+    return {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in found.items()}
+
+
+def _kept(facts: list[Any], make: Callable[[], bytes]) -> bytes:
+    """What `make` made when it was called for these facts first."""
+    folder = cast("Path", _folder())
+    said = "\n".join([_source(), _settings(), *map(str, facts)])
+    path = folder / f"pali-{hashlib.sha256(said.encode()).hexdigest()}-traced"
+    with contextlib.suppress(OSError):
+        check, found = (kept := path.read_bytes())[:32], kept[32:]
+        if hashlib.sha256(found).digest() == check:
+            return found
+    made = make()
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(hashlib.sha256(made).digest() + made)
+        unfinished.replace(path)
+    except OSError:  # A folder that is full or gone costs the next start its time, nothing else.
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+    return made
+
+
+def _folder() -> Path | None:
+    """Where compiled programs are kept, if they are, and if this is a single CPU."""
+    place = jax.config.values["jax_compilation_cache_dir"]
+    if place is None or jax.default_backend() != "cpu" or jax.device_count() > 1:
+        return None
+    return Path(place) if Path(place).is_dir() else None
+
+
+@functools.cache
+def _source() -> str:
+    """A digest of pali's source."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(_PACKAGE)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _settings() -> str:
+    """Versions, and the settings of JAX that say how to compute."""
+    versions = (jax.__version__, jaxlib.version.__version__, flax.__version__)
+    values = sorted(jax.config.values.items())
+    return str((versions, [item for item in values if "cache" not in item[0]]))
