@@ -79,6 +79,7 @@ def main(
 
     Raises:
       ValueError: the workdir belongs to another config, or the data or weights do not fit.
+      OSError: the workdir cannot be written, or the disk is full.
       FloatingPointError: the loss is no longer a number; nothing was saved since it was.
       interruption.Interrupted: SIGINT or SIGTERM arrived; the state was saved first.
       fitting.DoesNotFit: it needs more memory than there is; the message says what would help.
@@ -121,6 +122,7 @@ def main(
         stack.enter_context(fitting.explained(config, devices, plan))
         stack.enter_context(jax.set_mesh(mesh))
         frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
+        stack.enter_context(workdirs.room(workdir))
         stack.enter_context(workdirs.alone(workdir))
         store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
         stack.enter_context(store)
@@ -146,7 +148,7 @@ def main(
         part = shares[1] / len(shares[0])
         log = stack.enter_context(logs.Logs(workdir, config, start, part, evaluated=evaluated))
         first = jax.process_index() == 0
-        trace = stack.enter_context(Trace(workdir, start, wanted=profile and first))
+        trace = stack.enter_context(Trace(workdir, start, config.steps, wanted=profile and first))
         batches = zip(range(start + 1, config.steps + 1), data.train(start), strict=False)
 
         def evaluate(step: int, trained: Params) -> dict[str, float]:

@@ -55,7 +55,7 @@ def start(programs_compiled_once):
     """`pali train` with so many emulated devices; of two processes each has half of them."""
 
     def start(config, workdir, devices, rank=0, port=None):
-        path = workdir.with_suffix(f".{devices}.{rank}")
+        path = workdir.with_name(f"{workdir.name}_{devices}_{rank}")
         words = ["--workdir", str(workdir), "--allow-config-change"]
         if port is not None:
             devices //= 2
@@ -107,10 +107,13 @@ def elastic(config):
 
 @pytest.fixture(scope="module")
 def from_eight(elastic, start, tmp_path_factory):
-    """The workdir of a run that took its first two steps on eight devices."""
+    """The workdir of a run that took its first two steps on eight devices; beside it that of one
+    that takes all four on one device, in this process, while the other compiles."""
     workdir = tmp_path_factory.mktemp("from_eight") / "run"
     mesh = MeshConfig(data=2, fsdp=2, model=2)
-    finish(start(dataclasses.replace(elastic, steps=2, mesh=mesh), workdir, 8))
+    eight = start(dataclasses.replace(elastic, steps=2, mesh=mesh), workdir, 8)
+    train.main(elastic, workdir.with_name("one"))
+    finish(eight)
     return workdir
 
 
@@ -132,16 +135,15 @@ def losses(workdir, split="train"):
 
 
 def test_eight_devices_then_two_then_one(elastic, then_two, tmp_path):
-    train.main(elastic, tmp_path / "one")
-    changing = tmp_path / "changing"
+    changing, one = tmp_path / "changing", then_two[1].with_name("one")
     shutil.copytree(then_two[1], changing)
     train.main(elastic, changing, allow_config_change=True)
-    found, wanted = (survival.parameters(tmp_path / name) for name in ("changing", "one"))
+    found, wanted = survival.parameters(changing), survival.parameters(one)
     assert found.keys() == wanted.keys()
     for name, leaf in wanted.items():
         np.testing.assert_allclose(found[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
-    np.testing.assert_allclose(losses(changing), losses(tmp_path / "one"), rtol=1e-5)
-    assert len(losses(tmp_path / "one")) == elastic.steps
+    np.testing.assert_allclose(losses(changing), losses(one), rtol=1e-5)
+    assert len(losses(one)) == elastic.steps
 
 
 def test_adapters_that_eight_devices_train_are_those_of_one(config, start, tmp_path):
@@ -154,8 +156,9 @@ def test_adapters_that_eight_devices_train_are_those_of_one(config, start, tmp_p
         eval_every=3,
     )
     mesh = MeshConfig(data=2, fsdp=2, model=2)
-    finish(start(dataclasses.replace(adapters, mesh=mesh), tmp_path / "eight", 8))
+    eight = start(dataclasses.replace(adapters, mesh=mesh), tmp_path / "eight", 8)
     train.main(adapters, tmp_path / "one")
+    finish(eight)
     found, wanted = (survival.parameters(tmp_path / name) for name in ("eight", "one"))
     assert found.keys() == wanted.keys()
     moved = [name for name in wanted if name.endswith("lora_b") and np.any(wanted[name])]

@@ -4,7 +4,6 @@
 
 import concurrent.futures
 import dataclasses
-import functools
 import gc
 import json
 import os
@@ -191,12 +190,19 @@ class poisoned:
         self._patch.undo()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path, request):
-    # The disk is also too full for compiled programs, and half of one would spoil other tests.
+@pytest.fixture
+def no_programs_written():
+    """A disk that is full has no room for them either, and half of one would spoil other tests."""
     name = "jax_persistent_cache_min_compile_time_secs"
-    request.addfinalizer(functools.partial(jax.config.update, name, getattr(jax.config, name)))
+    before = getattr(jax.config, name)
     jax.config.update(name, 1e9)
+    yield
+    jax.config.update(name, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("no_programs_written")
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path):
     train.main(dataclasses.replace(config, steps=4), tmp_path)
     before = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
     longer = dataclasses.replace(config, steps=6)
@@ -209,6 +215,13 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path, r
     with CheckpointStore(tmp_path) as store:
         assert store.latest_step() == 4
     assert train.main(longer, tmp_path, allow_config_change=True).is_dir()
+
+
+@pytest.mark.usefixtures("no_programs_written")
+def test_a_disk_too_full_for_the_smallest_file_says_where_and_what_to_do(config, tmp_path):
+    wanted = rf"a file of {tmp_path} cannot be written: File too large\. Make room"
+    with files_end_at(2000), pytest.raises(OSError, match=wanted):
+        train.main(config, tmp_path)
 
 
 def test_the_best_checkpoint_is_kept_and_exported(config, tmp_path):
