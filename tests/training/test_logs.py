@@ -78,9 +78,6 @@ def test_a_run_that_goes_on_forgets_what_it_does_again(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    "line", [b"\xff\xfe\x00", b"[1]", b"{}", b"null", b'{"step": "x"}', b"\0" * 99]
-)
 def test_of_an_evaluation_that_was_given_up_nothing_stays(tmp_path):
     """Also of a split that is named as what is said of training."""
     with logs.Logs(tmp_path, CONFIG, 0) as log:
@@ -95,6 +92,9 @@ def test_of_an_evaluation_that_was_given_up_nothing_stays(tmp_path):
         assert [entry["step"] for entry in lines(tmp_path)] == [1, 1, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe\x00", b"[1]", b"{}", b"null", b'{"step": "x"}', b"\0" * 99]
+)
 def test_a_damaged_line_is_left_out_and_the_others_stay(tmp_path, line):
     good = b'{"step": 1, "split": "train", "loss": 1.0}'
     (tmp_path / logs.FILE).write_bytes(b"\n".join([good, line, good, b""]))
