@@ -27,7 +27,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,14 @@ def _score(
 
 
 def predict(
-    model: Model, split: Split, path: Path, progress: Progress, *, divided: bool = False
+    model: Model,
+    split: Split,
+    path: Path,
+    progress: Progress,
+    *,
+    divided: bool = False,
+    size: int = BLOCK,
+    before: Callable[[], None] = lambda: None,
 ) -> list[records.Line]:
     """Completes the lines of one split in predictions.jsonl and returns them, in every process.
 
@@ -171,6 +178,8 @@ def predict(
       path: the file; only that of the first process is read.
       progress: gets a bar.
       divided: each process predicts examples of its own; else all predict all.
+      size: examples of each process between two writes.
+      before: called before each of these blocks, in every process; it may raise, to end it there.
 
     Raises:
       ValueError: the file holds lines of this split that were made of other examples.
@@ -186,9 +195,10 @@ def predict(
     )
     bar = progress.add_task(f"{split.task} {split.name}", total=len(wanted), completed=len(made))
     share, shares = (jax.process_index(), jax.process_count()) if divided else (0, 1)
-    size = BLOCK * shares
+    size *= shares
     with path.open("a", encoding="utf-8") as file:
         for start in range(0, len(todo), size):
+            before()
             block = todo[start : start + size]
             # Neighbours, which have the picture in common. No example is asked twice to fill up.
             own = block[share * len(block) // shares : (share + 1) * len(block) // shares]

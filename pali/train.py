@@ -43,12 +43,12 @@ from pali.gradients import gradients
 from pali.languages import resolve_many
 from pali.objectives import Objective, Sums
 from pali.tokenizer import Tokenizer
-from pali.training import first_batch, fitting, flops, logs
+from pali.training import first_batch, fitting, flops, interruption, logs
 from pali.training import workdir as workdirs
 from pali.training.console import say
 from pali.training.evaluating import Evaluation
 from pali.training.forgetting import Forgetting
-from pali.training.interruption import Interrupted, Signals
+from pali.training.interruption import Signals
 from pali.training.trace import Trace
 from pali.types import AUXILIARY, Batch, Params
 
@@ -79,8 +79,9 @@ def main(
 
     Raises:
       ValueError: the workdir belongs to another config, or the data or weights do not fit.
+      OSError: the workdir cannot be written, or the disk is full.
       FloatingPointError: the loss is no longer a number; nothing was saved since it was.
-      Interrupted: SIGINT or SIGTERM arrived; the state was saved first.
+      interruption.Interrupted: SIGINT or SIGTERM arrived; the state was saved first.
       fitting.DoesNotFit: it needs more memory than there is; the message says what would help.
     """
     workdir = Path(workdir)
@@ -121,20 +122,22 @@ def main(
         stack.enter_context(fitting.explained(config, devices, plan))
         stack.enter_context(jax.set_mesh(mesh))
         frozen = sharding.distribute(frozen, sharding.shardings(mesh, frozen))
+        stack.enter_context(workdirs.room(workdir))
         stack.enter_context(workdirs.alone(workdir))
         store = CheckpointStore(workdir, keep=config.keep_checkpoints, best=config.keep_best)
         stack.enter_context(store)
         data = inputs.Inputs(_with_tokenizer(config, workdir), params, shares)
         stack.enter_context(data)
         signals = stack.enter_context(Signals())
-        state = _newest(store, wanted, note, config)
+        state, evaluated = _newest(store, wanted, note, config)
         if state is None:
             state = first_state(update, sharding.distribute(trained, where["params"]), where)
         start = int(state["step"])
         tokenizer = Tokenizer(data.tokenizer)
         forgetting = Forgetting(config, workdir, tokenizer) if config.forgetting_tasks else None
         if forgetting is not None:
-            forgetting.before(params, again=start == 0)
+            with interruption.resumable("before the first step"):
+                forgetting.before(params, signals.check, again=start == 0)
         del params, trained
         if config.objective == "generate":
             for name, share in data.cut_shares().items():
@@ -142,10 +145,30 @@ def main(
                     say(f"{share:.0%} of the {name} are cut: they exceed data.{name}_length")
         evaluation = Evaluation(config, workdir, tokenizer) if config.eval_tasks else None
         workdirs.claim(config, workdir)
-        log = stack.enter_context(logs.Logs(workdir, config, start, shares[1] / len(shares[0])))
+        part = shares[1] / len(shares[0])
+        log = stack.enter_context(logs.Logs(workdir, config, start, part, evaluated=evaluated))
         first = jax.process_index() == 0
-        trace = stack.enter_context(Trace(workdir, start, wanted=profile and first))
+        trace = stack.enter_context(Trace(workdir, start, config.steps, wanted=profile and first))
         batches = zip(range(start + 1, config.steps + 1), data.train(start), strict=False)
+
+        def evaluate(step: int, trained: Params) -> dict[str, float]:
+            """Scores by name; raises Asked between two batches."""
+            scores: dict[str, float] = {}
+            for split in config.eval_splits:
+                results: list[Sums] = []
+                for own in data.evaluate(split):
+                    jax.block_until_ready(results)  # Else all would be asked for at once.
+                    signals.check()
+                    results.append(eval_fn(trained, frozen, sharding.global_batch(own, mesh)))
+                scores |= log.evaluation(step, split, results)
+            if evaluation is not None:
+                whole = lora.scaled(config.lora, optim.join(trained, frozen))
+                scores |= log.answers(step, evaluation.run(step, whole, signals.check))
+            return scores
+
+        if not evaluated:
+            with interruption.resumable(f"after step {start:,}"):
+                store.add_scores(start, evaluate(start, state["params"]))
         try:
             for step, own in batches:
                 batch = sharding.global_batch(own, mesh)
@@ -159,32 +182,26 @@ def main(
                 scores: dict[str, float] = {}
                 if step % config.log_every == 0 or last:
                     log.train(step, np.asarray(rate(step - 1)).item(), data.skipped())
+                evaluated = True
                 if step % config.eval_every == 0 or last:
-                    for split in config.eval_splits:
-                        results = [
-                            eval_fn(state["params"], frozen, sharding.global_batch(own, mesh))
-                            for own in data.evaluate(split)
-                        ]
-                        scores |= log.evaluation(step, split, results)
-                    if evaluation is not None:
-                        whole = lora.scaled(config.lora, optim.join(state["params"], frozen))
-                        answers = evaluation.run(step, whole)
-                        scores |= log.answers(step, answers)
-                stopping = signals.stop_after(step)
+                    try:
+                        scores = evaluate(step, state["params"])
+                    except interruption.Asked:
+                        evaluated = False
+                stopping = signals.stopping()
                 if step % config.checkpoint_every == 0 or last or stopping:
                     log.check()
-                    store.save(step, state, note, scores)
-                if stopping and not last:
+                    store.save(step, state, note, scores, evaluated=evaluated)
+                if stopping and not (last and evaluated):
                     store.wait()
-                    raise Interrupted(
-                        f"stopped after step {step:,}; the same command goes on there"
-                    )
+                    raise interruption.stopped(f"after step {step:,}")
         except logs.UnusableStep as error:
             raise FloatingPointError(_unusable(error.steps, data, workdir)) from None
         store.wait()
         if forgetting is not None:
             whole = lora.scaled(config.lora, optim.join(state["params"], frozen))
-            forgetting.after(config.steps, whole)
+            with interruption.resumable(f"after step {config.steps:,}"):
+                forgetting.after(config.steps, whole, signals.check)
         best = store.restore_params(store.best_step())[0] if config.keep_best else None
 
     if config.objective == "classify":
@@ -323,8 +340,10 @@ def _with_tokenizer(config: Config, workdir: Path) -> Config:
 
 def _newest(
     store: CheckpointStore, wanted: State, note: Mapping[str, Any], config: Config
-) -> State | None:
+) -> tuple[State | None, bool]:
     """The state to go on from: that of the newest checkpoint that is whole, if there is one.
+
+    And whether the evaluation of its step was not given up.
 
     Raises:
       ValueError: it was trained beside other frozen parameters.
@@ -347,8 +366,8 @@ def _newest(
                 "this run a --workdir of its own."
             )
         say(f"going on from step {step:,} of {config.steps:,} in {store.folder.parent}")
-        return found
-    return None
+        return found, before.get("evaluated", True)
+    return None, True
 
 
 def _export(

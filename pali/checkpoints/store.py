@@ -14,6 +14,7 @@ with stacked layers can be restored into separate ones and the other way round (
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import re
@@ -147,6 +148,8 @@ class CheckpointStore:
         state: Any,
         metadata: Mapping[str, Any],
         scores: Mapping[str, float] | None = None,
+        *,
+        evaluated: bool = True,
     ) -> None:
         """Writes one checkpoint; the arrays are copied at once, the writing goes on behind.
 
@@ -155,6 +158,7 @@ class CheckpointStore:
           state: pytree of arrays.
           metadata: whatever JSON can hold.
           scores: of an evaluation at this step, by name.
+          evaluated: false where the evaluation is still to be done; noted under that name.
 
         Raises:
           ValueError: a later step is there already: another run uses this workdir.
@@ -170,6 +174,8 @@ class CheckpointStore:
             )
         scores = dict(scores or {})
         note = {**metadata, "format_version": FORMAT_VERSION}
+        if not evaluated:
+            note["evaluated"] = False
         if scores:
             note["scores"] = scores
         with self._writing():
@@ -181,6 +187,35 @@ class CheckpointStore:
                 metrics=scores or None,
                 force=True,
             )
+
+    def add_scores(self, step: int, scores: Mapping[str, float]) -> None:
+        """Notes the scores of an evaluation that came after its checkpoint.
+
+        Args:
+          step: of a whole checkpoint.
+          scores: as for `save`.
+
+        Raises:
+          OSError: the note cannot be written.
+        """
+        note = self.metadata(step)
+        note.pop("evaluated", None)
+        if scores:
+            note["scores"] = dict(scores)
+        if jax.process_index() == 0:
+            with self._writing():
+                folder = self.folder / str(step)
+                # Where Orbax has what it ranks by, and then where it is read.
+                written = {"metrics/metrics": dict(scores)} if scores else {}
+                written |= {"metadata/metadata": note}
+                for name, value in written.items():
+                    path = folder / name
+                    path.parent.mkdir(exist_ok=True)
+                    new = path.with_name(f"{path.name}.new")
+                    new.write_text(json.dumps(value), encoding="utf-8")
+                    new.replace(path)
+        processes.meet(f"scores of {step} are noted")
+        self._manager.reload()
 
     def metadata(self, step: int | None = None) -> dict[str, Any]:
         """The note of one checkpoint (the newest unless `step` is given).

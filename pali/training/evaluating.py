@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -22,6 +22,7 @@ from pali import evaluate, summary
 from pali.checkpoints.pretrained import Metadata
 from pali.config import Config
 from pali.data.evaluation import read_splits
+from pali.generation import MAX_BATCH
 from pali.metrics import records
 from pali.predict import Model
 from pali.tokenizer import Tokenizer
@@ -62,12 +63,15 @@ class Evaluation:
             prompts=data.prompts,
         )
 
-    def run(self, step: int, params: Params) -> dict[str, dict[str, float]]:
+    def run(
+        self, step: int, params: Params, check: Callable[[], None]
+    ) -> dict[str, dict[str, float]]:
         """Answers and scores, the first few shown; {"task/split": {metric: score}}.
 
         Args:
           step: steps done.
           params: of the whole model, frozen ones included.
+          check: called before each batch; what it raises ends the evaluation.
         """
         metadata = Metadata(templates=self._config.data.prompts)
         model = Model(self._config.model, params, self._tokenizer, metadata)
@@ -84,7 +88,7 @@ class Evaluation:
         console = Console(stderr=True, quiet=not shown)
         with Progress(console=console, transient=True) as progress:
             for split in self._splits:
-                lines = evaluate.predict(model, split, path, progress)
+                lines = evaluate.predict(model, split, path, progress, size=MAX_BATCH, before=check)
                 own = records.score(lines, split.metric_fns, split.benchmark.english)
                 scores += own
                 found[f"{split.task}/{split.name}"] = {

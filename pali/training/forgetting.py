@@ -12,7 +12,7 @@ before (`data.replay`), adapters (`lora`), fewer steps or a lower rate make it f
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,18 +71,18 @@ class Forgetting:
         self._evaluation = Evaluation(config, workdir, tokenizer, tasks, FOLDER)
         self._workdir = workdir
 
-    def before(self, params: Params, *, again: bool) -> None:
+    def before(self, params: Params, check: Callable[[], None], *, again: bool) -> None:
         """Scores of the parameters that the run starts from; `again` though they are known."""
         if again or self._read(0) is None:
             say("what the model can do before it is trained:")
-            self._evaluation.run(0, params)
+            self._evaluation.run(0, params, check)
             processes.meet("scores before training")
 
-    def after(self, step: int, params: Params) -> list[Row]:
+    def after(self, step: int, params: Params, check: Callable[[], None]) -> list[Row]:
         """Scores of the trained parameters, and the table of both, written and shown."""
         if self._read(step) is None:
             say("what it can do now:")
-            self._evaluation.run(step, params)
+            self._evaluation.run(step, params, check)
             processes.meet("scores after training")
         found = rows(self._read(0) or [], self._read(step) or [])
         if jax.process_index() == 0:

@@ -53,7 +53,15 @@ class Logs:
     operations: float | None = None
     """Share of the devices' peak that one step per second would be, where it is known."""
 
-    def __init__(self, workdir: Path, config: Config, start: int, part: float = 1.0):
+    def __init__(
+        self,
+        workdir: Path,
+        config: Config,
+        start: int,
+        part: float = 1.0,
+        *,
+        evaluated: bool = True,
+    ):
         """Opens the files.
 
         Args:
@@ -61,13 +69,14 @@ class Logs:
           config: the experiment.
           start: steps done before.
           part: how many times the rows of this process go into a batch.
+          evaluated: whether the evaluations of step `start`, if it has any, are done as well.
         """
         self._config, self._start, self._part = config, start, part
         self._path = workdir / FILE
         self._mine = jax.process_index() == 0
         self._board = None
         if self._mine:
-            _forget_after(self._path, start)
+            _forget_after(self._path, start, evaluated)
             self._board = Summaries(workdir / TENSORBOARD)
         self._sums: list[tuple[int, Sums]] = []
         self._tokens = self._images = 0
@@ -202,8 +211,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _forget_after(path: Path, start: int) -> None:
-    """Leaves out the lines of steps that are done again, one that was cut short, and what is none.
+def _forget_after(path: Path, start: int, evaluated: bool) -> None:
+    """Leaves out the lines of what is done again, one that was cut short, and what is none.
 
     A run does not end because a file that only tells of it is damaged.
     """
@@ -212,7 +221,10 @@ def _forget_after(path: Path, start: int) -> None:
     kept = []
     for line in path.read_bytes().splitlines():
         try:
-            if json.loads(line)["step"] <= start:
+            entry = json.loads(line)
+            # What is said of training has a learning rate, also where "train" is a split as well.
+            done = evaluated or entry["step"] < start or "learning_rate" in entry
+            if entry["step"] <= start and done:
                 kept.append(line + b"\n")
         except (ValueError, TypeError, LookupError, RecursionError):
             continue

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import jax
@@ -18,13 +19,33 @@ FIRST, STEPS = 4, 5
 class Trace:
     """Traces some steps of a start; use it in a `with` statement."""
 
-    def __init__(self, workdir: Path, start: int, *, wanted: bool):
-        """`start`: steps done before; without `wanted` nothing ever happens."""
-        self._folder, self._first = workdir / FOLDER, start + FIRST + 1
+    def __init__(self, workdir: Path, start: int, last: int, *, wanted: bool):
+        """The steps after `start` up to `last` are to come; without `wanted` nothing happens."""
+        self._folder, self._first, self._last = workdir / FOLDER, start + FIRST + 1, last
         self._wanted, self._running = wanted, False
 
     def __enter__(self) -> Trace:
-        """Returns itself."""
+        """Makes the folder.
+
+        Raises:
+          OSError: it cannot be made or written.
+        """
+        if not self._wanted:
+            return self
+        try:
+            self._folder.mkdir(exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"the trace of --profile cannot be written to {self._folder}: {error.strerror}. "
+                "Remove what is there, or leave --profile out"
+            ) from None
+        if self._first > self._last:
+            say(
+                f"--profile writes nothing: it leaves out the first {FIRST} steps of a start, and "
+                f"this run ends after step {self._last:,}"
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -42,8 +63,12 @@ class Trace:
 
     def _stop(self) -> None:
         jax.effects_barrier()
-        jax.profiler.stop_trace()
         self._running = False
+        try:
+            jax.profiler.stop_trace()
+        except Exception as error:  # A full disk: no reason to lose the run that it tells of.
+            say(f"the trace cannot be written: {error}")
+            return
         say(
             f"a trace of steps is in {self._folder}; to see it: tensorboard --logdir {self._folder}"
         )

@@ -10,6 +10,7 @@ on may change at any time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import os
@@ -120,6 +121,24 @@ def alone(workdir: Path) -> Iterator[None]:
         file.write(f"{os.getpid()} on {platform.node()}")
         file.flush()
         yield
+
+
+@contextlib.contextmanager
+def room(workdir: Path) -> Iterator[None]:
+    """Says what to do where the system itself has said only that there is no more room.
+
+    Raises:
+      OSError: a file of the run could not be written for want of room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
+        raise OSError(
+            f"a file of {workdir} cannot be written: {error.strerror}. Make room, and the same "
+            "command goes on from the newest checkpoint"
+        ) from error
 
 
 def claim(config: Config, workdir: Path) -> None:

@@ -240,3 +240,18 @@ def test_a_sharded_state_returns_to_its_devices(tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_a_score_that_comes_after_its_checkpoint_counts_as_any_other(tmp_path):
+    state = training_state(parameters())
+    with CheckpointStore(tmp_path, keep=1, best="validation/loss") as store:
+        store.save(1, state, {}, {"validation/loss": 3.0})
+        store.save(2, state, {}, evaluated=False)
+    with CheckpointStore(tmp_path, keep=1, best="validation/loss") as store:
+        assert store.metadata(2)["evaluated"] is False
+        store.add_scores(2, {"validation/loss": 1.0})
+        assert "evaluated" not in store.metadata(2)
+        store.save(3, state, {}, {"validation/loss": 2.0})
+        store.wait()
+        assert store.steps() == [2, 3]
+        assert store.best_step() == 2

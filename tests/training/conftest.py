@@ -40,16 +40,17 @@ def thrice(example):
 
 @pytest.fixture(scope="package", autouse=True)
 def programs_compiled_once(tmp_path_factory):
-    """Most runs here compile the same programs: each is compiled once."""
+    """Most runs here compile the same programs: each is compiled once; returns their folder."""
+    folder = str(tmp_path_factory.mktemp("programs"))
     settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
+        "jax_compilation_cache_dir": folder,
         "jax_persistent_cache_min_compile_time_secs": 0.1,
     }
     before = {name: getattr(jax.config, name) for name in settings}
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
-    yield
+    yield folder
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()

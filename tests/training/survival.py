@@ -2,69 +2,53 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kills a training run again and again, and compares what it ends with.
 
-    python tests/training/survival.py config.json --workdir /tmp/survival --kills 200
+    python -m tests.training.survival config.json --workdir /tmp/survival --kills 200
 
 Trains once without interruption, and once in processes that are killed (SIGKILL) at moments drawn
 from a seed: some after so many seconds, some as soon as a checkpoint is being written. Each start
 is the same call. At the end the parameters of both runs must be equal, bit for bit.
-
-The processes are forked from a server that has the modules imported already, but has not touched
-JAX's devices: a start then costs a second instead of six.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import random
 import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
+
+from pali.config import Config, from_json
+from tests.training import forked
 
 LONGEST = 1.2
 """How long a process may live before it is killed, at most, in times of what the last one needed
 for a checkpoint and the beginning of the next: a machine that is busy starts slowly."""
 
 
-def train(config: str, workdir: str, errors: str) -> None:
-    """One start; what it says goes to a file."""
-    with open(errors, "a", encoding="utf-8") as file:
-        sys.stderr = file
-        from pali import train
-        from pali.config import Config, from_json
-
-        train.main(from_json(Config, Path(config).read_text(encoding="utf-8")), workdir)
-
-
-def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> Iterator[dict]:
+def survive(
+    config: Config, workdir: Path, programs: str, kills: int, seed: int = 0
+) -> Iterator[dict]:
     """Kills a run so often, then lets it end; yields what happened, kill by kill.
 
     Args:
-      config: JSON of a pali.config.Config, of a run that is long enough.
+      config: of a run that is long enough.
       workdir: of the run that is killed.
+      programs: folder of compiled programs.
       kills: how often; every third of them while a checkpoint is being written.
       seed: of the moments.
 
     Raises:
       RuntimeError: the run ended, or failed, before it could be killed.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pali.train", "orbax.checkpoint", "grain"])
     draw, needed = random.Random(seed), 0.0
     errors = workdir.with_suffix(".stderr")
-
-    def start() -> BaseProcess:
-        process = context.Process(target=train, args=(str(config), str(workdir), str(errors)))
-        process.start()
-        return process
-
+    words = [str(forked.write(config, workdir)), "--workdir", str(workdir)]
     for number in range(kills):
-        process, began = start(), time.monotonic()
+        process, began = forked.start(words, errors, programs), time.monotonic()
         if number % 3 == 0:
             before = max(steps(workdir), default=0)
             while process.is_alive() and not (
@@ -89,7 +73,7 @@ def survive(config: Path, workdir: Path, kills: int, seed: int = 0) -> Iterator[
             "while_writing": found,
             "steps": sorted(steps(workdir)),
         }
-    process = start()
+    process = forked.start(words, errors, programs)
     process.join()
     if process.exitcode:
         raise RuntimeError(f"the last start failed with status {process.exitcode}; see {errors}")
@@ -125,11 +109,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     arguments.workdir.mkdir(parents=True, exist_ok=True)
+    config = from_json(Config, arguments.config.read_text(encoding="utf-8"))
     killed, whole = arguments.workdir / "killed", arguments.workdir / "whole"
-    for entry in survive(arguments.config, killed, arguments.kills, arguments.seed):
-        sys.stdout.write(json.dumps(entry) + "\n")
-        sys.stdout.flush()
-    train(str(arguments.config), str(whole), str(whole.with_suffix(".stderr")))
+    programs = str(arguments.workdir / "programs")
+    for count, folder in ((arguments.kills, killed), (0, whole)):
+        for entry in survive(config, folder, programs, count, arguments.seed):
+            sys.stdout.write(json.dumps(entry) + "\n")
+            sys.stdout.flush()
     ours, theirs = parameters(killed), parameters(whole)
     differing = [name for name in theirs if not np.array_equal(ours[name], theirs[name])]
     if differing:

@@ -7,22 +7,18 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from pali import train
-from pali.config import LoRAConfig, OptimConfig, to_json
+from pali.config import LoRAConfig, OptimConfig
 from pali.mesh_config import MeshConfig
-from tests.training import survival
+from tests.training import forked, survival
 
-EXPERIMENT = """
+TASKS = """
 import numpy as np
 
-from pathlib import Path
-from pali.config import Config, from_json
 from pali.data.benchmarks import Benchmark
 from pali.data.evaluation import Example, Split
 from pali.data.pipeline import Task
@@ -51,52 +47,52 @@ def read_splits(tasks, image_size, *others, pixels, **more):
 
 
 evaluating.read_splits = read_splits
-
-
-def get_config():
-    return from_json(Config, Path(PATH).read_text())
 """
 
 
-def start(config, workdir, devices, rank=None, port=0):
+@pytest.fixture(scope="module")
+def start(programs_compiled_once):
     """`pali train` with so many emulated devices; of two processes each has half of them."""
-    path = workdir.with_suffix(f".{devices}.json")
-    experiment = path.with_suffix(".py")
-    if not rank:
-        path.write_text(to_json(config))
-        experiment.write_text(EXPERIMENT.replace("PATH", repr(str(path))))
-    words = ["train", str(experiment), "--workdir", str(workdir), "--allow-config-change"]
-    own = devices
-    if rank is not None:
-        own = devices // 2
-        words += ["--coordinator-address", f"127.0.0.1:{port}"]
-        words += ["--num-processes", "2", "--process-id", str(rank)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pali", *words],
-        env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={own}"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+
+    def start(config, workdir, devices, rank=0, port=None):
+        path = workdir.with_name(f"{workdir.name}_{devices}_{rank}")
+        words = ["--workdir", str(workdir), "--allow-config-change"]
+        if port is not None:
+            devices //= 2
+            words += ["--coordinator-address", f"127.0.0.1:{port}"]
+            words += ["--num-processes", "2", "--process-id", str(rank)]
+        errors = path.with_suffix(".stderr")
+        errors.unlink(missing_ok=True)
+        words = [str(forked.write(config, path, TASKS)), *words]
+        return forked.start(words, errors, programs_compiled_once, devices), errors
+
+    return start
 
 
-def finish(*processes):
+def finish(*started):
     """What they said."""
     try:
-        said = [process.communicate(timeout=600)[1] for process in processes]
+        for process, _ in started:
+            process.join(600)
     finally:
-        for process in processes:
+        for process, _ in started:
             process.kill()
-    assert [process.returncode for process in processes] == [0] * len(said), said
+    said = [errors.read_text() for _, errors in started]
+    assert [process.exitcode for process, _ in started] == [0] * len(said), said
     return said
 
 
-def both(config, workdir):
+@pytest.fixture(scope="module")
+def both(start):
     """What two processes of one run said, each with one device."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return finish(*(start(config, workdir, 2, rank, port) for rank in range(2)))
+
+    def both(config, workdir):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        return finish(*(start(config, workdir, 2, rank, port) for rank in range(2)))
+
+    return both
 
 
 @pytest.fixture(scope="module")
@@ -110,16 +106,19 @@ def elastic(config):
 
 
 @pytest.fixture(scope="module")
-def from_eight(elastic, tmp_path_factory):
-    """The workdir of a run that took its first two steps on eight devices."""
+def from_eight(elastic, start, tmp_path_factory):
+    """The workdir of a run that took its first two steps on eight devices; beside it that of one
+    that takes all four on one device, in this process, while the other compiles."""
     workdir = tmp_path_factory.mktemp("from_eight") / "run"
     mesh = MeshConfig(data=2, fsdp=2, model=2)
-    finish(start(dataclasses.replace(elastic, steps=2, mesh=mesh), workdir, 8))
+    eight = start(dataclasses.replace(elastic, steps=2, mesh=mesh), workdir, 8)
+    train.main(elastic, workdir.with_name("one"))
+    finish(eight)
     return workdir
 
 
 @pytest.fixture(scope="module")
-def then_two(elastic, from_eight):
+def then_two(elastic, start, from_eight):
     """What the third step is, on two devices; and the workdir of one process that has taken it."""
     config = dataclasses.replace(
         elastic, steps=3, mesh=MeshConfig(fsdp=2), eval_every=3, eval_tasks=("named",)
@@ -136,19 +135,18 @@ def losses(workdir, split="train"):
 
 
 def test_eight_devices_then_two_then_one(elastic, then_two, tmp_path):
-    train.main(elastic, tmp_path / "one")
-    changing = tmp_path / "changing"
+    changing, one = tmp_path / "changing", then_two[1].with_name("one")
     shutil.copytree(then_two[1], changing)
     train.main(elastic, changing, allow_config_change=True)
-    found, wanted = (survival.parameters(tmp_path / name) for name in ("changing", "one"))
+    found, wanted = survival.parameters(changing), survival.parameters(one)
     assert found.keys() == wanted.keys()
     for name, leaf in wanted.items():
         np.testing.assert_allclose(found[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
-    np.testing.assert_allclose(losses(changing), losses(tmp_path / "one"), rtol=1e-5)
-    assert len(losses(tmp_path / "one")) == elastic.steps
+    np.testing.assert_allclose(losses(changing), losses(one), rtol=1e-5)
+    assert len(losses(one)) == elastic.steps
 
 
-def test_adapters_that_eight_devices_train_are_those_of_one(config, tmp_path):
+def test_adapters_that_eight_devices_train_are_those_of_one(config, start, tmp_path):
     adapters = dataclasses.replace(
         config,
         lora=LoRAConfig(rank=4),
@@ -158,8 +156,9 @@ def test_adapters_that_eight_devices_train_are_those_of_one(config, tmp_path):
         eval_every=3,
     )
     mesh = MeshConfig(data=2, fsdp=2, model=2)
-    finish(start(dataclasses.replace(adapters, mesh=mesh), tmp_path / "eight", 8))
+    eight = start(dataclasses.replace(adapters, mesh=mesh), tmp_path / "eight", 8)
     train.main(adapters, tmp_path / "one")
+    finish(eight)
     found, wanted = (survival.parameters(tmp_path / name) for name in ("eight", "one"))
     assert found.keys() == wanted.keys()
     moved = [name for name in wanted if name.endswith("lora_b") and np.any(wanted[name])]
@@ -169,7 +168,7 @@ def test_adapters_that_eight_devices_train_are_those_of_one(config, tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "eight"), losses(tmp_path / "one"), rtol=1e-5)
 
 
-def test_two_processes_do_what_one_does_bit_for_bit(then_two, from_eight):
+def test_two_processes_do_what_one_does_bit_for_bit(then_two, from_eight, both):
     config, alone = then_two
     workdir = from_eight.with_name("two_processes")
     shutil.copytree(from_eight, workdir)
@@ -195,7 +194,7 @@ def test_two_processes_do_what_one_does_bit_for_bit(then_two, from_eight):
             assert (workdir / name).read_bytes() == (alone / name).read_bytes(), name
 
 
-def test_a_checkpoint_that_one_process_alone_finds_damaged(elastic, tmp_path):
+def test_a_checkpoint_that_one_process_alone_finds_damaged(elastic, both, tmp_path):
     config = dataclasses.replace(
         elastic, steps=2, checkpoint_every=1, eval_splits=(), mesh=MeshConfig(fsdp=2)
     )

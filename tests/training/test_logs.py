@@ -78,6 +78,20 @@ def test_a_run_that_goes_on_forgets_what_it_does_again(tmp_path):
     ]
 
 
+def test_of_an_evaluation_that_was_given_up_nothing_stays(tmp_path):
+    """Also of a split that is named as what is said of training."""
+    with logs.Logs(tmp_path, CONFIG, 0) as log:
+        for step in (1, 2):
+            log.add(step, sums(), [batch(3)])
+            log.train(step, 1e-3, {})
+            log.evaluation(step, "train", [sums()])
+            log.evaluation(step, "validation", [sums()])
+    with logs.Logs(tmp_path, CONFIG, 2):
+        assert [entry["step"] for entry in lines(tmp_path)] == [1, 1, 1, 2, 2, 2]
+    with logs.Logs(tmp_path, CONFIG, 2, evaluated=False):
+        assert [entry["step"] for entry in lines(tmp_path)] == [1, 1, 1, 2]
+
+
 @pytest.mark.parametrize(
     "line", [b"\xff\xfe\x00", b"[1]", b"{}", b"null", b'{"step": "x"}', b"\0" * 99]
 )

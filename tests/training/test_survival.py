@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run survives: being killed, damaged checkpoints, full disks, numbers that are none."""
 
+import concurrent.futures
 import dataclasses
-import functools
 import gc
 import json
+import os
+import signal
+import time
 
 import jax
 import numpy as np
@@ -14,33 +17,87 @@ import pytest
 from pali import train
 from pali.checkpoints import merge, pretrained
 from pali.checkpoints.store import CheckpointStore
-from pali.config import OptimConfig, to_json
+from pali.config import OptimConfig
+from pali.training import interruption
 from tests.checkpoints.full_disk import files_end_at
-from tests.training import survival
+from tests.training import forked, survival
 
-KILLS = 20
+KILLS, RUNS = 20, 2
+BEST = "validation/loss"
 
 
 def read_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(config, tmp_path, monkeypatch):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
-    config = dataclasses.replace(config, steps=1000, eval_every=1000, log_every=100)
+def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(
+    config, tmp_path, programs_compiled_once
+):
+    """Two runs at a time, since most of it is starting, which keeps one core busy."""
+    config = dataclasses.replace(config, steps=200, eval_every=200, log_every=20)
+    train.main(dataclasses.replace(config, checkpoint_every=200), tmp_path / "whole")
     often = dataclasses.replace(config, checkpoint_every=4)
-    (tmp_path / "config.json").write_text(to_json(often))
-    log = list(survival.survive(tmp_path / "config.json", tmp_path / "killed", KILLS))
-    assert len(log) == KILLS
-    assert sum(bool(entry["while_writing"]) for entry in log) >= 5, log
-    assert len({max(entry["steps"], default=0) for entry in log}) > 3, "it got nowhere"
-    train.main(dataclasses.replace(config, checkpoint_every=1000), tmp_path / "whole")
-    ours, theirs = (survival.parameters(tmp_path / name) for name in ("killed", "whole"))
+
+    def killed(seed):
+        workdir = tmp_path / f"killed_{seed}"
+        return list(survival.survive(often, workdir, programs_compiled_once, KILLS // RUNS, seed))
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        logs = list(threads.map(killed, range(RUNS)))
+    assert [len(log) for log in logs] == [KILLS // RUNS] * RUNS
+    assert sum(bool(entry["while_writing"]) for log in logs for entry in log) >= 5, logs
+    for seed, log in enumerate(logs):
+        assert len({max(entry["steps"], default=0) for entry in log}) > 3, "it got nowhere"
+        same_parameters(tmp_path / f"killed_{seed}", tmp_path / "whole")
+        steps = read_lines(tmp_path / f"killed_{seed}" / "metrics.jsonl")
+        assert [e["step"] for e in steps if e["split"] == "train"] == list(range(20, 201, 20))
+
+
+def same_parameters(left, right):
+    """Of the last checkpoints of two workdirs, bit for bit."""
+    ours, theirs = (survival.parameters(workdir) for workdir in (left, right))
     assert ours.keys() == theirs.keys()
     for name in theirs:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-    steps = read_lines(tmp_path / "killed" / "metrics.jsonl")
-    assert [e["step"] for e in steps if e["split"] == "train"] == list(range(100, 1001, 100))
+
+
+def test_asked_to_stop_while_it_evaluates_it_stops_soon_and_evaluates_anew(
+    config, tmp_path, programs_compiled_once
+):
+    config = dataclasses.replace(
+        config, eval_every=2, checkpoint_every=4, keep_checkpoints=1, keep_best=BEST
+    )
+    whole, workdir = tmp_path / "whole", tmp_path / "asked"
+    train.main(config, whole)
+    errors = workdir.with_suffix(".stderr")
+
+    def start(batches):
+        changed = dataclasses.replace(config, eval_batches=batches)
+        words = [str(forked.write(changed, workdir)), "--workdir", str(workdir)]
+        return forked.start(words, errors, programs_compiled_once)
+
+    # The evaluation after step 2 would take hours. The second signal comes while it is made anew.
+    moments = ((signal.SIGTERM, "step 2/4"), (signal.SIGINT, "going on from step 2 of 4"))
+    for number, moment in moments:
+        process = start(batches=10**6)
+        while not (errors.exists() and moment in errors.read_text()):
+            assert process.is_alive(), errors.read_text()
+            time.sleep(0.01)
+        os.kill(process.pid, number)
+        process.join(60)
+        process.kill()  # if it still evaluates
+        assert process.exitcode == interruption.RESUMABLE, errors.read_text()
+        said = errors.read_text().splitlines()[-1]
+        assert said == "pali train: stopped after step 2; the same command goes on there"
+    last = start(batches=config.eval_batches)
+    last.join()
+    assert last.exitcode == 0, errors.read_text()
+    same_parameters(workdir, whole)
+    ours, theirs = (
+        [(entry["step"], entry["split"], entry["loss"]) for entry in read_lines(path)]
+        for path in (workdir / "metrics.jsonl", whole / "metrics.jsonl")
+    )
+    assert ours == theirs
 
 
 def cut_in_half(checkpoint):
@@ -133,12 +190,19 @@ class poisoned:
         self._patch.undo()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path, request):
-    # The disk is also too full for compiled programs, and half of one would spoil other tests.
+@pytest.fixture
+def no_programs_written():
+    """A disk that is full has no room for them either, and half of one would spoil other tests."""
     name = "jax_persistent_cache_min_compile_time_secs"
-    request.addfinalizer(functools.partial(jax.config.update, name, getattr(jax.config, name)))
+    before = getattr(jax.config, name)
     jax.config.update(name, 1e9)
+    yield
+    jax.config.update(name, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("no_programs_written")
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path):
     train.main(dataclasses.replace(config, steps=4), tmp_path)
     before = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
     longer = dataclasses.replace(config, steps=6)
@@ -151,6 +215,13 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_stays(config, tmp_path, r
     with CheckpointStore(tmp_path) as store:
         assert store.latest_step() == 4
     assert train.main(longer, tmp_path, allow_config_change=True).is_dir()
+
+
+@pytest.mark.usefixtures("no_programs_written")
+def test_a_disk_too_full_for_the_smallest_file_says_where_and_what_to_do(config, tmp_path):
+    wanted = rf"a file of {tmp_path} cannot be written: File too large\. Make room"
+    with files_end_at(2000), pytest.raises(OSError, match=wanted):
+        train.main(config, tmp_path)
 
 
 def test_the_best_checkpoint_is_kept_and_exported(config, tmp_path):

@@ -28,7 +28,7 @@ from pali.config import (
     PaLIConfig,
     to_json,
 )
-from pali.training import logs
+from pali.training import interruption, logs
 from pali.training import workdir as workdirs
 
 
@@ -58,7 +58,7 @@ def stop_after_a_step(config, workdir):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logs.Logs, "add", add_and_stop)
-        with pytest.raises(train.Interrupted, match="stopped after step 1;"):
+        with pytest.raises(interruption.Interrupted, match="stopped after step 1;"):
             train.main(config, workdir)
 
 
