@@ -17,15 +17,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.metadata
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import flax
 import jax
-import jaxlib.version
 from jax import export
 
 _PACKAGE = Path(__file__).parent
@@ -111,6 +110,10 @@ def _source() -> str:
 
 def _settings() -> str:
     """Versions, and the settings of JAX that say how to compute."""
-    versions = (jax.__version__, jaxlib.version.__version__, flax.__version__)
     values = sorted(jax.config.values.items())
-    return str((versions, [item for item in values if "cache" not in item[0]]))
+    return str((_versions(), [item for item in values if "cache" not in item[0]]))
+
+
+@functools.cache
+def _versions() -> list[str]:
+    return [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")]

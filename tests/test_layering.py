@@ -31,7 +31,7 @@ LAYERS = [
         "web_page",
     ],
     ["asking", "benchmarks", "constraints", "drawing", "sheet", "shortlist"],
-    ["models", "compilation_cache"],
+    ["models", "compilation_cache", "kept"],
     ["losses", "vocabulary_loss", "decoding"],
     [
         "optim",
