@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pali score` on two JSONL files: goldens of the official scorers, and bad files of every kind."""
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -210,8 +211,15 @@ def test_files_that_are_none(run, files, capsys, tmp_path):
     Path(texts).write_bytes(b'{"id": "a", "prediction": "\xff"}\n')
     assert main([*words, texts]) == 2
     assert f"line 1 of {texts} is not UTF-8" in capsys.readouterr().err
-    assert main(["score", "--metric", "spice", *words[3:], texts]) == 2
-    assert "no metric 'spice'; there are cider" in capsys.readouterr().err
+    for junk, message in ((gzip.compress(b"x"), "packed by gzip"), (b"\xff\xfe{", "UTF-16: save")):
+        Path(texts).write_bytes(junk)
+        assert main([*words, texts]) == 2
+        assert message in capsys.readouterr().err
+    for name in ("spice", ""):
+        assert main(["score", "--metric", name, *words[3:], texts]) == 2
+        assert f"no metric {name!r}; there are cider" in capsys.readouterr().err
+    assert main([*words, texts, "--check-tokenizer"]) == 2
+    assert "--check-tokenizer is of a benchmark, not a metric" in capsys.readouterr().err
     assert main([*words, known, "--tokenizer", "none"]) == 2
 
 

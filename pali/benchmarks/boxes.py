@@ -19,7 +19,6 @@ Score: AP by pycocotools, and its eleven other numbers.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 from pali.benchmarks.benchmark import Benchmark, Files, Item, Scored, Split, Submission, paligemma
 from pali.benchmarks.pickles import read_pickle
-from pali.benchmarks.rows import Row, document
+from pali.benchmarks.rows import Row, document, is_finite
 from pali.benchmarks.texts import columns
 from pali.boxes import Box, in_whole, parse_boxes
 from pali.metrics import coco_ap, referring
+from pali.metrics.pairs import short
 from pali.prompts import PROMPTS
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ class DetectionScorer:
             if not isinstance(row, dict) or not {"category_id", "bbox", "score"} <= row.keys():
                 raise ValueError("every box has category_id, bbox and score")
             _xywh(row["bbox"])
-            if type(row["score"]) not in (int, float) or not math.isfinite(row["score"]):
-                raise ValueError(f"score {row['score']!r} is not finite")
+            for key, right in (("score", is_finite), ("category_id", lambda v: type(v) is int)):
+                if not right(row[key]):
+                    wanted = "a finite number" if key == "score" else "a number of COCO's classes"
+                    raise ValueError(f"its {key} is {short(row[key])}, not {wanted}")
         return value
 
     def score(
@@ -160,7 +162,7 @@ def _detection(item: Item, category: int, box: Box) -> dict[str, Any]:
 
 def _xywh(value: Any) -> tuple[float, ...]:
     plain = isinstance(value, list) and len(value) == 4
-    if not plain or not all(type(x) in (int, float) and math.isfinite(x) for x in value):
+    if not plain or not all(map(is_finite, value)):
         raise ValueError("a box is [x, y, width, height], four finite numbers")
     if value[2] < 0 or value[3] < 0:
         raise ValueError("width and height of a box are not negative")
@@ -192,7 +194,7 @@ def _found(item: Item, answer: Any) -> tuple[float, ...] | None:
 def _sizes(whole: Row) -> dict[int, tuple[float, float]]:
     """Height and width of every picture."""
     return {
-        row.integer("id"): (float(row.integer("height")), float(row.integer("width")))
+        row.integer("id"): (row.number("height"), row.number("width"))
         for row in whole.rows("images")
     }
 
@@ -239,8 +241,7 @@ def _detect(files: Files, split: str) -> list[Item]:
         row.integer("iscrowd")
         if row.integer("category_id") not in classes.values():
             row.refuse("category_id", "one of the categories")
-        if type(row.fields.get("area")) not in (int, float):
-            raise ValueError(f'{row.where} has no "area" that is a number')
+        row.number("area")
         rows.setdefault(row.integer("image_id"), []).append(row.fields)
     sizes = _sizes(whole)
     if lost := rows.keys() - sizes.keys():

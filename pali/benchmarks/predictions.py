@@ -37,15 +37,15 @@ def read_predictions(path: Path, benchmark: Benchmark, items: Iterable[Item] = (
       OSError: the file cannot be read.
       ValueError: it is neither of the formats above, an id is there twice, or an answer is none.
     """
-    form = benchmark.submission
-    if form is not None and form.many and (rows := _gathered(path, benchmark)) is not None:
-        said = dict.fromkeys(str(item.id) for item in items)
-        types = {str(item.id): type(item.id) for item in items}
-        return Rows(
-            str(path),
-            {key: [] for key in said} | rows,
-            types | dict.fromkeys(rows.keys() - types.keys(), int),
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(
+            f"{path} is a pipe or a device; predictions are read more than once: give a file"
         )
+    form = benchmark.submission
+    if form is not None and form.many and (gathered := _gathered(path, benchmark)) is not None:
+        rows, types = gathered
+        asked = {str(item.id): type(item.id) for item in items}
+        return Rows(str(path), {key: [] for key in asked} | rows, asked | types)
     return collect(str(path), _answers(path, benchmark))
 
 
@@ -95,12 +95,18 @@ def _spread(said: Iterable[tuple[Any, Any]], form: Submission) -> list[dict[str,
     return rows
 
 
-def _gathered(path: Path, benchmark: Benchmark) -> dict[str, list[Any]] | None:
-    """Rows by their id, where an id may have many; None if the file has one row for each."""
+def _gathered(
+    path: Path, benchmark: Benchmark
+) -> tuple[dict[str, list[Any]], dict[str, type]] | None:
+    """Rows by their id, where an id may have many, and how the file writes each id.
+
+    None if the file has one row for each.
+    """
     form = benchmark.submission
     if form is None or not _start(path).startswith(b"["):
         return None
     found: dict[str, list[Any]] = {}
+    types: dict[str, type] = {}
     for where, row in _rows(path, benchmark):
         if not isinstance(row, dict):
             raise ValueError(f"{where} of {path} is {short(row)}: expected an object in braces")
@@ -109,14 +115,22 @@ def _gathered(path: Path, benchmark: Benchmark) -> dict[str, list[Any]] | None:
         lacking = [name for name in (form.id, *form.many) if name not in row]
         if lacking:
             raise ValueError(f"{where} of {path} has no {', '.join(lacking)}; it has {list(row)}")
-        if type(row[form.id]) is not int:
-            raise ValueError(f"{where} of {path} has {form.id} {row[form.id]!r}: it is a number")
+        key = row[form.id]
+        if type(key) not in (int, str):
+            raise ValueError(
+                f"{where} of {path} has {form.id} {short(key)}: an id is a string or an integer"
+            )
+        if types.setdefault(str(key), type(key)) is not type(key):
+            raise ValueError(
+                f"{where} of {path} has {form.id} {short(key)}, which is there as a number and as "
+                "a string; write one of them"
+            )
         try:
             benchmark.scorer.answer([row])
         except ValueError as error:
             raise ValueError(f"{where} of {path} is {short(row)}: {error}") from None
-        found.setdefault(str(row[form.id]), []).append(row)
-    return found
+        found.setdefault(str(key), []).append(row)
+    return found, types
 
 
 def _answers(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, Any, Any]]:
@@ -145,7 +159,11 @@ def _rows(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
         for i, row in enumerate(read_json(path), start=1):
             yield f"row {i}", row
     elif benchmark.submission and benchmark.submission.mapping and not _is_row(start):
-        for i, (key, answer) in enumerate(read_json(path).items(), start=1):
+        # Pairs, and no dict, so that an id that is there twice is seen.
+        pairs = read_json(path, objects=list)
+        if not isinstance(pairs, list):
+            raise ValueError(f"{path} is {short(pairs)}: expected an object of ids and answers")
+        for i, (key, answer) in enumerate(pairs, start=1):
             yield f"row {i}", {PLAIN[0]: key, PLAIN[1]: answer}
     else:
         for number, row in read_json_lines(os.fspath(path)):
@@ -161,6 +179,6 @@ def _is_row(start: bytes) -> bool:
     """Whether the first line is an object with the fields of a row."""
     try:
         row = json.loads(start.split(b"\n")[0])
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(row, dict) and set(PLAIN) <= row.keys()

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pali.metrics.pairs import short
+from pali.metrics.pairs import otherwise, short
 
 
 class Row:
@@ -60,6 +60,11 @@ class Row:
         value = self._value(key)
         return value if type(value) is int else self.refuse(key, "an integer")
 
+    def number(self, key: str) -> float:
+        """A finite number."""
+        value = self._value(key)
+        return float(value) if is_finite(value) else self.refuse(key, "a finite number")
+
     def flag(self, key: str) -> bool:
         """True or false."""
         value = self._value(key)
@@ -75,8 +80,7 @@ class Row:
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
         """So many finite numbers."""
         value = self._value(key)
-        plain = isinstance(value, (list, tuple)) and len(value) == count
-        if plain and all(type(x) in (int, float) and math.isfinite(x) for x in value):
+        if isinstance(value, (list, tuple)) and len(value) == count and all(map(is_finite, value)):
             return tuple(map(float, value))
         return self.refuse(key, f"{count} finite numbers")
 
@@ -111,6 +115,14 @@ class _At(Row):
         self._parent, self._key, self.fields = parent, key, {}
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number that a float can hold; JSON also has NaN and 1 with 400 zeros."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def document(path: Path) -> Row:
     """A file that is one JSON object; ValueError if it is none."""
     return Row(read_json(path), str(path))
@@ -124,28 +136,39 @@ def listed(path: Path) -> Iterator[Row]:
     return (Row(value, str(path), i) for i, value in enumerate(rows))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, objects: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
     """What a file of JSON holds.
+
+    Args:
+      path: of the file.
+      objects: makes an object of its keys and values; of a key that is there twice, a dict has the
+        last value.
 
     Raises:
       OSError: it cannot be read.
       ValueError: it is no JSON in UTF-8.
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text, object_pairs_hook=objects)
     except json.JSONDecodeError as error:
-        cut = ": was it cut short?" if error.pos >= len(error.doc.rstrip()) - 1 else ""
+        # Of a text without its end the place is where it begins.
+        open_end = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated")
+        cut = ": was it cut short?" if open_end else ""
         raise ValueError(f"{path} is no JSON: {error}{cut}") from None
+    except ValueError as error:  # A number with thousands of digits.
+        raise ValueError(f"{path} is no JSON of this kind: {error}") from None
     except RecursionError:
         raise ValueError(f"{path} is no JSON of this kind: it is nested too deeply") from None
 
 
 def read_text(path: Path) -> str:
     """What a file of text in UTF-8 holds, with its line ends; ValueError if it is none."""
+    content = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8") from None
+        raise ValueError(f"{path} is not UTF-8{otherwise(content)}") from None
 
 
 def same_split(whole: Row, key: str, names: tuple[str, ...]) -> None:

@@ -93,13 +93,14 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(arguments.json)
     if (arguments.benchmark is None) == (arguments.metric is None):
         raise CommandError("name a benchmark, or a metric with --metric; --list has the benchmarks")
+    _refuse_what_is_ignored(arguments)
     if arguments.check_tokenizer:
         arguments.predictions = arguments.predictions or arguments.references
     for name in ("references", "predictions"):
         if getattr(arguments, name) is None:
             raise CommandError(f"--{name} is missing: which file is it?")
     try:
-        found = _metric(arguments) if arguments.metric else _benchmark(arguments)
+        found = _benchmark(arguments) if arguments.metric is None else _metric(arguments)
     except OSError as error:
         said = f"cannot be read: {error.strerror}" if error.strerror else str(error)
         raise CommandError(f"{error.filename} {said}" if error.filename else said) from error
@@ -116,12 +117,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_what_is_ignored(arguments: argparse.Namespace) -> None:
+    """Raises CommandError for options that the others leave no use for."""
+    scoring = ("variant", "tokenizer", "partial")
+    if arguments.metric is not None:
+        names, why = ("split", "submission", "check_tokenizer"), "is of a benchmark, not a metric"
+    elif arguments.check_tokenizer:
+        names, why = (*scoring, "predictions", "submission"), "is of no use to --check-tokenizer"
+    elif arguments.submission is not None:
+        names, why = scoring, "is of a score; --submission writes a file, unscored"
+    else:
+        return
+    for name in names:
+        if getattr(arguments, name) not in (None, False):
+            raise CommandError(f"--{name.replace('_', '-')} {why}: leave it out")
+
+
 def _metric(arguments: argparse.Namespace) -> dict[str, Any]:
     from pali.metrics import pairs, scoring
 
-    for name in ("split", "submission"):
-        if getattr(arguments, name) is not None:
-            raise CommandError(f"--{name} is of a benchmark; a metric has none")
     if arguments.metric not in scoring.METRICS:
         raise CommandError(f"no metric {arguments.metric!r}; there are {', '.join(NAMES)}")
     read = pairs.read_pairs(arguments.references, arguments.predictions, arguments.partial)
@@ -181,7 +195,14 @@ def _submit(arguments: argparse.Namespace, benchmark: Benchmark) -> None:
     items = benchmark.items(Path(arguments.references), arguments.split)
     rows = predictions.read_predictions(Path(arguments.predictions), benchmark, items)
     said = score.answers_of(rows, items)
-    predictions.write_submission(Path(arguments.submission), benchmark, items, said)
+    path = Path(arguments.submission)
+    for name in ("references", "predictions"):
+        if path.exists() and path.samefile(getattr(arguments, name)):
+            raise CommandError(f"--submission {path} is the file of --{name}: name another")
+    try:
+        predictions.write_submission(path, benchmark, items, said)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}") from error
     assert benchmark.submission is not None  # Else nothing could be written.
     print(f"{len(items):,} answers for {benchmark.submission.where}: {arguments.submission}")
 

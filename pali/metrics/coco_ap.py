@@ -28,6 +28,7 @@ STATS = (
     *("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large"),
     *("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"),
 )
+_FIELDS = ("image_id", "category_id", "bbox", "score")
 
 
 def coco_ap(
@@ -66,7 +67,8 @@ def coco_ap(
             for name in ("images", "categories", "annotations")
         }
         known.createIndex()
-        found = known.loadRes([dict(row) for row in detections])
+        # Of these fields alone: of others it takes a "caption" for a result of another kind.
+        found = known.loadRes([{name: row[name] for name in _FIELDS} for row in detections])
         evaluation = COCOeval(known, found, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
@@ -80,7 +82,7 @@ def _check(
     pictures = {image["id"] for image in truth["images"]}
     classes = {category["id"] for category in truth["categories"]}
     for i, row in enumerate(detections):
-        lacking = {"image_id", "category_id", "bbox", "score"} - row.keys()
+        lacking = set(_FIELDS) - row.keys()
         if lacking:
             raise ValueError(f"detection {i} has no {', '.join(sorted(lacking))}: {dict(row)}")
         numbers = [*row["bbox"], row["score"]]

@@ -217,7 +217,8 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 row = json.loads(line.decode("utf-8"))
             except UnicodeDecodeError:
-                raise ValueError(f"line {number} of {path} is not UTF-8") from None
+                what = otherwise(line) if number == 1 else ""
+                raise ValueError(f"line {number} of {path} is not UTF-8{what}") from None
             except (ValueError, RecursionError) as error:
                 cut = "" if line.endswith(b"\n") else ", and the file ends in it: was it cut short?"
                 raise ValueError(f"line {number} of {path} is no JSON: {error}{cut}") from None
@@ -226,6 +227,19 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
                     f"line {number} of {path} is {short(row)}: a line is an object in braces"
                 )
             yield number, row
+
+
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz"}
+
+
+def otherwise(start: bytes) -> str:
+    """What a file that is not UTF-8 seems to be, as the end of a message; "" if that is unknown."""
+    for magic, name in _PACKED.items():
+        if start.startswith(magic):
+            return f"; it is packed by {name}: unpack it first"
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "; it is UTF-16: save it as UTF-8"
+    return ""
 
 
 def _text(value: Any) -> str | None:

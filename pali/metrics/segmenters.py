@@ -37,6 +37,8 @@ def segment(texts: Sequence[str], lang: str) -> list[str]:
       ModuleNotFoundError: its package is not installed; the message says how to get it.
     """
     cut = _cutters(lang)
+    # Half a character, which JSON can hold, is none that a segmenter could encode.
+    texts = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
     return [" ".join(word for word in map(str.strip, cut(text)) if word) for text in texts]
 
 

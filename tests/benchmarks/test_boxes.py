@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """RefCOCO's pickles and boxes, COCO detection, classes of ImageNet and its relatives."""
 
+import copy
 import json
 import pickle
 
@@ -41,7 +42,11 @@ def test_every_expression_counts_in_any_format(run):
 
 
 @pytest.mark.parametrize(
-    "junk", ["[NaN, 1, 2, 3]", "[1, 2, 3]", "[1, 2, -3, 4]", "7", '{"x": 1}', "[1, 2, 3, 1e999]"]
+    "junk",
+    [
+        *("[NaN, 1, 2, 3]", "[1, 2, 3]", "[1, 2, -3, 4]", "7", '{"x": 1}', "[1, 2, 3, 1e999]"),
+        f"[1, 2, 3, 1{'0' * 400}]",  # An integer that no float holds.
+    ],
 )
 def test_a_box_that_is_none_is_an_error(run, junk):
     lines = f'{{"id": 0, "prediction": {junk}}}\n'
@@ -137,11 +142,15 @@ def test_boxes_in_texts_have_no_scores_and_it_is_said(run):
     ("change", "message"),
     [
         ({"bbox": [1, 2, float("nan"), 4]}, "row 1 of .* four finite numbers"),
-        ({"score": float("inf")}, "row 1 of .* score inf is not finite"),
-        ({"image_id": "139"}, "has image_id '139': it is a number"),
+        ({"score": float("inf")}, "row 1 of .* its score is Infinity, not a finite number"),
+        ({"score": 10**400}, "row 1 of .* its score is 10000.*, not a finite number"),
+        ({"image_id": "139"}, "row 2 of .* has image_id 139, which is there as a number and as a"),
+        ({"image_id": 139.0}, "has image_id 139.0: an id is a string or an integer"),
         ({"image_id": 4}, "1 of 4 predictions whose id is not in"),
         ({"category_id": 5}, "is of class 5, which is not here"),
-        ({"score": None}, "score None is not finite"),
+        ({"category_id": []}, r"its category_id is \[\], not a number of COCO's classes"),
+        ({"category_id": True}, "its category_id is true, not a number"),
+        ({"score": None}, "its score is null, not a finite number"),
     ],
 )
 def test_a_detection_that_is_none_is_named(run, change, message):
@@ -150,6 +159,25 @@ def test_a_detection_that_is_none_is_named(run, change, message):
     rows = detections()
     rows[0] |= change
     assert re.search(message, run("coco_detection", "val", rows))
+
+
+def test_pictures_of_detections_may_be_strings_and_other_fields_are_ignored(run):
+    rows = detections()
+    # pycocotools takes a file whose rows have captions for one of captions.
+    odd = [{**row, "image_id": str(row["image_id"]), "caption": "x", "area": "x"} for row in rows]
+    found = run("coco_detection", "val", odd)
+    assert found["score"] == run("coco_detection", "val", rows)["score"] > 0.9
+    assert any("ids are numbers in" in note for note in found["notes"])
+
+
+def test_numbers_of_raw_files_are_finite(run, raw):
+    for field in ("height", "area"):
+        content = copy.deepcopy(DETECTION)
+        content["images" if field == "height" else "annotations"][0][field] = 10**400
+        folder = raw("coco_detection", field, {"instances_val2017.json": content})
+        error = run("coco_detection", "val", [], references=folder)
+        assert f'[0] has "{field}": 10000' in error
+        assert "not a finite number" in error
 
 
 def test_classes_are_numbers_or_wordnet_ids(run):

@@ -3,9 +3,11 @@
 """Captions of COCO, NoCaps, TextCaps and VizWiz: which references count, and bad predictions."""
 
 import json
+import os
 
 import pytest
 
+from pali.cli import main
 from pali.metrics.cider import cider
 from pali.metrics.ptb import tokenize
 from tests.benchmarks.layouts import BOAT, DOG, LAYOUTS, TRAIN
@@ -92,6 +94,8 @@ def test_an_id_as_a_string_is_taken_and_said(run):
     ("said", "message"),
     [
         ('[{"image_id": 391895, "caption": "a"', "said.jsonl is no JSON.*was it cut short"),
+        ('[{"image_id": 391895, "caption": "a', "said.jsonl is no JSON.*was it cut short"),
+        ("[1" + "0" * 5000 + "]", "said.jsonl is no JSON of this kind: Exceeds the limit"),
         ('{"id": 391895, "prediction": "a', "line 1 of .* is no JSON.*was it cut short"),
         ('[{"image_id": 391895}]', 'row 1 of .* has not "id" and "prediction" or "image_id"'),
         ("[1]", "row 1 of .* is 1: expected an object"),
@@ -139,6 +143,26 @@ def test_what_cannot_be_scored_is_handed_in(run, raw, tmp_path, capsys):
     )
     error = run("nocaps", "test", {**said, 9: "a"}, "--submission", str(path))
     assert "1 of 5 predictions are of no item of this split, such as 9" in error
+
+
+def test_what_is_handed_in_is_a_file_of_its_own(run, raw, tmp_path, capsys):
+    said = {key: "a dog" for key in range(4)}
+    for path, message in (
+        (tmp_path, f"{tmp_path} cannot be written: Is a directory"),
+        (tmp_path / "none" / "out.json", "out.json cannot be written: No such file"),
+        (tmp_path / "said.jsonl", "said.jsonl is the file of --predictions: name another"),
+    ):
+        assert message in run("nocaps", "test", said, "--submission", str(path))
+    out = str(tmp_path / "out.json")
+    error = run("nocaps", "test", said, "--submission", out, "--variant", "cider-d")
+    assert "--variant is of a score; --submission writes a file" in error
+    words = ["score", "nocaps", "--split", "test", "--references", str(raw("nocaps", "test"))]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert main([*words, "--predictions", str(pipe)]) == 2
+    assert "are not published" in capsys.readouterr().err
+    assert main([*words, "--predictions", str(pipe), "--submission", out]) == 2
+    assert "is a pipe or a device" in capsys.readouterr().err
 
 
 def test_options_that_do_not_fit_are_refused(run):

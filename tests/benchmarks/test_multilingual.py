@@ -136,6 +136,7 @@ def test_a_segmenter_loses_nothing_but_spaces(lang):
     texts = [words[lang][0][0] for words in (IN_THEIR_WORDS, MORE_WORDS)] + ["", " a  b "]
     for text, cut in zip(texts, segmenters.segment(texts, lang), strict=True):
         assert cut.replace(" ", "") == "".join(text.split())
+    assert segmenters.segment(["a\ud800b"], lang)[0].replace(" ", "") == "a\ufffdb"
     marked = segmenters.characters(["ที่ นี่"])[0].split()
     assert marked == ["ที่", "นี่"]
 

@@ -52,3 +52,11 @@ def test_xquad_is_scored_as_by_squads_script(run, tmp_path):
     path = tmp_path / "out.json"
     run("xquad", "test-th", one, "--submission", str(path))
     assert json.loads(path.read_text()) == one
+
+
+def test_an_object_of_answers_has_each_id_once(run):
+    key = "56beb4343aeaaa14008c925b"
+    error = run("xquad", "test-th", f'{{"{key}": "308", "x": "", "{key}": "309"}}')
+    assert f"repeat an id: {key} (rows 1 and 3)" in error
+    assert "is no JSON of this kind: it is nested" in run("xquad", "test-th", '{"a":' * 50_000)
+    assert "null: expected an object of ids and answers" in run("xquad", "test-th", "null")
