@@ -14,13 +14,12 @@ are listed side by side, marked, and never subtracted. Neither a model nor JAX i
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pali import official_comparison, summary
+from pali.finished import Split, read_metrics, read_predictions
 from pali.metrics import aggregate, records
 from pali.metrics.aggregate import Table
 from pali.metrics.records import Line, Record
@@ -28,8 +27,6 @@ from pali.metrics.signature import differences, parse
 
 _SAME = ("lang", "group", "image_key", "references", "candidates", "right_candidate")
 """What an example must agree in. Not the prompt: a model may have been trained on its own."""
-
-_Split = tuple[str, str]
 
 
 def compare(first: Path, second: Path) -> dict[str, Any]:
@@ -44,11 +41,11 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     Raises:
       ValueError: a file is missing or damaged, examples differ, or nothing was measured by both.
     """
-    results = [_results(folder) for folder in (first, second)]
+    results = [read_metrics(folder) for folder in (first, second)]
     measured = [
         [record for record in found["scores"] if record["system"] == "model"] for found in results
     ]
-    predicted = [_predicted(folder) for folder in (first, second)]
+    predicted = [read_predictions(folder) for folder in (first, second)]
     rows: list[dict[str, Any]] = []
     incomparable: list[dict[str, Any]] = []
     pairs, only = _paired(*measured)
@@ -67,7 +64,7 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             for folder, own, record in zip((first, second), lines, (a, b), strict=True)
         ]
         draws = [table.draws() for table in tables if table is not None]
-        row["interval"] = aggregate.interval(draws[1] - draws[0]) if draws else None
+        row["interval"] = aggregate.interval(draws[1] - draws[0]) if len(draws) == 2 else None
         theirs = b["per_language"]
         row["per_language"] = {
             k: theirs[k] - v for k, v in a["per_language"].items() if k in theirs
@@ -110,39 +107,6 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     return result
 
 
-def _results(folder: Path) -> dict[str, Any]:
-    """What metrics.json holds."""
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: {folder} is no finished evaluation")
-    try:
-        found = json.loads(path.read_bytes())
-        if all("system" in record for record in found["scores"]):
-            return found
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise ValueError(f"{path} is damaged; `pali evaluate` writes it again")
-
-
-def _predicted(folder: Path) -> dict[_Split, dict[str, Line]]:
-    """Lines by task and split, and there by id."""
-    path = folder / "predictions.jsonl"
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: differences are paired by its lines")
-    found: dict[_Split, dict[str, Line]] = {}
-    seen: Counter[str] = Counter()
-    for number, text in enumerate(path.read_bytes().rstrip(b"\n").split(b"\n"), start=1):
-        try:
-            line = json.loads(text)
-            found.setdefault((line["task"], line["split"]), {})[line["id"]] = line
-            seen[line["id"]] += 1
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"line {number} of {path} is damaged, or was cut short") from None
-    if twice := [id for id, count in seen.items() if count > 1]:
-        raise ValueError(f"{path} has {len(twice):,} ids more than once, such as {twice[0]}")
-    return found
-
-
 def _paired(
     first: Sequence[Record], second: Sequence[Record]
 ) -> tuple[list[tuple[Record, Record]], tuple[list[str], list[str]]]:
@@ -170,7 +134,7 @@ def _named(record: Record) -> str:
     return " ".join(record[key] for key in ("benchmark", "split", "metric", "variant"))
 
 
-def _check_same(split: _Split, first: Mapping[str, Line], second: Mapping[str, Line]) -> None:
+def _check_same(split: Split, first: Mapping[str, Line], second: Mapping[str, Line]) -> None:
     name = " ".join(split)
     alone = [sorted(first.keys() - second.keys()), sorted(second.keys() - first.keys())]
     if any(alone):
@@ -194,7 +158,10 @@ def _table(folder: Path, lines: Mapping[str, Line], record: Record) -> Table | N
     Raises:
       ValueError: it gives another score than the record has.
     """
-    table = records.model_table(list(lines.values()), record["metric"], record["variant"])
+    try:
+        table = records.model_table(list(lines.values()), record["metric"], record["variant"])
+    except ValueError as error:
+        raise ValueError(f"{folder}: {_named(record)} of predictions.jsonl: {error}") from None
     if table is not None and abs(table.macro() - record["score"]) > 1e-6:
         raise ValueError(
             f"{folder}: {_named(record)} is {record['score']:.4f} in metrics.json, and "

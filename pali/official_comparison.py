@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from pali import summary
+from pali.finished import read_items
 from pali.metrics import aggregate
-from pali.metrics.pairs import read_json_lines, some
+from pali.metrics.pairs import some
 from pali.metrics.signature import differences, parse
 
 _Official = Mapping[str, Any]
@@ -108,7 +109,9 @@ def _interval(folders: Sequence[Path], pair: Sequence[_Official]) -> tuple[float
     """Of the difference; None where one side's score is no mean of its items."""
     if not all(record.get("items") for record in pair):
         return None
-    found = [_items(folder / record["items"]) for folder, record in zip(folders, pair, strict=True)]
+    found = [
+        read_items(folder / record["items"]) for folder, record in zip(folders, pair, strict=True)
+    ]
     name = f"{pair[0]['benchmark']} {pair[0]['split']}"
     alone = [*(found[0].keys() ^ found[1].keys())]
     if alone:
@@ -139,15 +142,3 @@ def _interval(folders: Sequence[Path], pair: Sequence[_Official]) -> tuple[float
 def mean(sums: np.ndarray) -> np.ndarray:
     """Sums of (score, 1) -> the mean, on the scale of the scores."""
     return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1))
-
-
-def _items(path: Path) -> dict[str, dict[str, Any]]:
-    """Rows of a file of pali/official.py, by id."""
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: official scores are paired by it")
-    found = {}
-    for number, row in read_json_lines(str(path)):
-        if not {"id", "part", "group", "score"} <= row.keys():
-            raise ValueError(f"line {number} of {path} is damaged; `pali evaluate` writes it again")
-        found[str(row["id"])] = row
-    return found

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pali evaluate --compare`: workdirs written by hand, no model."""
 
+import copy
 import json
 
 import numpy as np
@@ -124,6 +125,49 @@ def test_damaged_files_are_refused(workdirs):
     (b / "metrics.json").unlink()
     with pytest.raises(ValueError, match="no finished evaluation"):
         comparison.compare(a, b)
+
+
+def junked(value):
+    """Copies of a JSON value, each with one field of its rows gone or of another kind."""
+    for path in places(value):
+        for junk in ("gone", None, 3.5, "x", [], {}, 10**400):
+            other = copy.deepcopy(value)
+            place = other
+            for key in path[:-1]:
+                place = place[key]
+            if junk == "gone":
+                del place[path[-1]]
+            else:
+                place[path[-1]] = junk
+            yield other
+
+
+def places(value, path=()):
+    keys = list(value) if isinstance(value, dict) else range(isinstance(value, list) and 1)
+    for key in keys if value else ():
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+def test_a_field_of_another_kind_is_named_whatever_it_is(tmp_path):
+    a, b = (write(tmp_path / name, lines(right, 6)) for name, right in (("a", 1), ("b", 2)))
+    official(a, [0.5] * 2), official(b, [0.6] * 2)
+    refused = []
+    for name in ("metrics.json", "predictions.jsonl", "items/b.validation.jsonl"):
+        path = b / name
+        whole = path.read_text()
+        for other in junked([json.loads(line) for line in whole.splitlines()]):
+            path.write_text("".join(json.dumps(row) + "\n" for row in other))
+            try:
+                comparison.lines(comparison.compare(a, b))
+            except ValueError as error:
+                refused.append(str(error))
+        path.write_text(whole)
+    assert len(refused) > 200
+    # Files by their path; rows that are not those of A by task and split.
+    assert [
+        said for said in refused if str(tmp_path) not in said and said[:5] not in ("t tes", "b val")
+    ] == []
 
 
 def test_the_command(workdirs, capsys):

@@ -65,6 +65,7 @@ LAYERS = [
         "report_page",
         "summary",
         "comparison",
+        "finished",
     ],
     ["beam", "cli", "commands", "__init__", "__main__"],
 ]
