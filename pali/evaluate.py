@@ -46,6 +46,7 @@ from pali.config import PaLIConfig
 from pali.data.benchmarks import Baseline
 from pali.data.evaluation import Example, Split, read_splits
 from pali.data.skipping import REASONS
+from pali.finished import check_line
 from pali.looking import no_pictures
 from pali.mesh_config import MeshConfig
 from pali.metrics import records
@@ -331,10 +332,11 @@ def read_lines(path: Path) -> list[records.Line]:
     for number, line in enumerate(content[:end].splitlines(), start=1):
         try:
             found = json.loads(line)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) or not {"id", "prediction"} <= found.keys():
-            raise ValueError(f"line {number} of {path} is damaged; remove it, or use --overwrite")
+            check_line(found, f"line {number}")
+        except (ValueError, RecursionError):
+            raise ValueError(
+                f"line {number} of {path} is damaged; remove it, or use --overwrite"
+            ) from None
         lines.append(found)
     return lines
 
@@ -352,9 +354,13 @@ def claim(workdir: Path, folder: Path, overwrite: bool = False) -> None:
     """Makes the workdir this model's, or finds that it is.
 
     Raises:
+      OSError: there can be no such folder.
       ValueError: it holds results of another model.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{workdir} cannot be a workdir: {error.strerror}; name another") from error
     run = workdir / "run.json"
     if overwrite:
         for name in ("run.json", "predictions.jsonl", "metrics.json", "report.md", "report.html"):
@@ -364,8 +370,10 @@ def claim(workdir: Path, folder: Path, overwrite: bool = False) -> None:
     if run.is_file():
         try:
             theirs = json.loads(run.read_text(encoding="utf-8"))
-        except ValueError:
-            raise ValueError(f"{run} is damaged; use --overwrite to begin anew") from None
+        except (ValueError, RecursionError):
+            theirs = None
+        if not isinstance(theirs, dict):
+            raise ValueError(f"{run} is damaged; use --overwrite to begin anew")
         if theirs.get("fingerprint") != mine["fingerprint"]:
             raise ValueError(
                 f"{workdir} holds results of another model ({theirs.get('model')}, fingerprint "

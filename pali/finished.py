@@ -66,17 +66,23 @@ def read_predictions(folder: Path) -> dict[Split, dict[str, Line]]:
             line: Any = json.loads(text)
         except (ValueError, RecursionError):
             raise ValueError(f"{where} is damaged, or was cut short") from None
-        _check(Row(line, where), _LINE)
-        if "log_likelihoods" in line:
-            _check(Row(line, where), _CHOICE)
-            count = len(line["candidates"])
-            if len(line["log_likelihoods"]) != count or not 0 <= line["right_candidate"] < count:
-                raise ValueError(f"{where} is damaged: it has {count} candidates")
+        check_line(line, where)
         found.setdefault((line["task"], line["split"]), {})[line["id"]] = line
         seen[line["id"]] += 1
     if twice := [id for id, count in seen.items() if count > 1]:
         raise ValueError(f"{path} has {len(twice):,} ids more than once, such as {twice[0]}")
     return found
+
+
+def check_line(line: Any, where: str) -> None:
+    """Raises ValueError if a line of predictions.jsonl lacks a field, or one is of another kind."""
+    row = Row(line, where)
+    _check(row, _LINE)
+    if "candidates" in row or "log_likelihoods" in row:
+        _check(row, _CHOICE)
+        count = len(line["candidates"])
+        if len(line["log_likelihoods"]) != count or not 0 <= line["right_candidate"] < count:
+            raise ValueError(f"{where} is damaged: it has {count} candidates")
 
 
 def read_items(path: Path) -> dict[str, dict[str, Any]]:

@@ -181,6 +181,7 @@ def test_the_command(workdirs, capsys):
         (["--compare", a, b, "--limit", "3"], "--limit is of an evaluation"),
         (["--json", "--tasks", "t"], "--json is of --compare"),
         ([], "--tasks is missing"),
+        (["--tasks", "t", "--workdir", ""], "--workdir is empty; name a folder"),
     ):
         assert main(["evaluate", *words]) == 2
         assert said in capsys.readouterr().err

@@ -577,10 +577,26 @@ def test_a_damaged_line_is_named(finished, run, tmp_path):
     shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     path = tmp_path / "predictions.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    lines[4] = "{\n"
-    path.write_text("".join(lines))
+    row = json.loads(lines[4])
+    for junk in ("{", "[" * 100_000, {**row, "prediction": None}, {**row, "id": []}):
+        lines[4] = (junk if isinstance(junk, str) else json.dumps(junk)) + "\n"
+        path.write_text("".join(lines))
+        with pytest.raises(ValueError, match="line 5 of .*predictions.jsonl is damaged"):
+            evaluate.read_lines(path)
     with pytest.raises(ValueError, match="line 5 of .*predictions.jsonl is damaged"):
         run(tmp_path)
+
+
+def test_a_folder_that_cannot_be_a_workdir_is_named(tmp_path, model):
+    file = tmp_path / "file"
+    file.touch()
+    for folder, why in ((file, "File exists"), (file / "work", "Not a directory")):
+        with pytest.raises(OSError, match=f"{folder} cannot be a workdir: {why}; name another"):
+            evaluate.claim(folder, model)
+    for junk in ("[]", "null", "{", "[" * 100_000):
+        (tmp_path / "run.json").write_text(junk)
+        with pytest.raises(ValueError, match=r"run.json is damaged; use --overwrite"):
+            evaluate.claim(tmp_path, model)
 
 
 def test_unknown_task(run, tmp_path):

@@ -66,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("--json is of --compare; an evaluation writes metrics.json")
     if arguments.tasks is None:
         raise CommandError("--tasks is missing; `pali tasks` lists them")
+    if arguments.workdir == "":
+        raise CommandError(f"--workdir is empty; name a folder, or leave it out for {WORKDIR}")
     workdir = arguments.workdir or WORKDIR
     tasks = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
     if not tasks:
@@ -89,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     except ModuleNotFoundError as error:
         raise missing_extra(error) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise _unreadable(error) from error
+    except ValueError as error:
         raise CommandError(str(error)) from error
     # The first of several processes has the workdir.
     files = ("metrics.json", "report.md", "report.html", "predictions.jsonl")
@@ -107,10 +111,19 @@ def _compare(arguments: argparse.Namespace) -> int:
     first, second = map(Path, arguments.compare)
     try:
         found = comparison.compare(first, second)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise _unreadable(error) from error
+    except ValueError as error:
         raise CommandError(str(error)) from error
     if arguments.json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
     else:
         print("\n".join(comparison.lines(found)))
     return 0
+
+
+def _unreadable(error: OSError) -> CommandError:
+    """Of an error of the operating system, the file and its words."""
+    if error.filename and error.strerror:
+        return CommandError(f"{error.filename} cannot be read or written: {error.strerror}")
+    return CommandError(str(error))
