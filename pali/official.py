@@ -11,7 +11,8 @@ Out: a file below WORKDIR/submissions, and a record for metrics.json, on the off
 
     WORKDIR/items/vqav2.validation.jsonl   {"id": …, "part": …, "group": …, "score": …}: what each
                                      item scores, for `pali evaluate --compare`; where the score is
-                                     their mean, or the mean over parts (languages) of their means
+                                     their mean, or the mean over parts (languages) of their means.
+                                     Of a count, each times how many there are: their mean is it
 
 The file is written first, and what is scored is the file, read as `pali score` reads it: that
 command finds the same score in it. Items without a reference are not asked about, nor in the file;
@@ -201,6 +202,9 @@ def _write_items(
     path = workdir / ITEMS / f"{split.task}.{split.name}.jsonl"
     path.unlink(missing_ok=True)
     scored = [item for item in items if str(item.id) in per_item]
+    # Only a count is the sum, but where there is one item, or all score 0.
+    count = abs(sum(per_item[str(item.id)] for item in scored) - found.score) < 1e-9
+    times = len(scored) if count else 1
     means = getattr(source.specification.scorer, "means", ())
     prefix = next((each.prefix for each in means if each.name == found.metric), None)
     rows = [
@@ -208,7 +212,7 @@ def _write_items(
             "id": item.id,
             "part": "" if prefix is None else _first(item.groups, prefix),
             "group": made[str(item.id)]["group"],
-            "score": per_item[str(item.id)],
+            "score": per_item[str(item.id)] * times,
         }
         for item in scored
     ]

@@ -5,12 +5,12 @@
 In:  the records of "official" in two metrics.json, and the scores of their items, which
      pali/official.py keeps in WORKDIR/items.
 Out: for each score of each benchmark both values, on the official scale, B - A, and its 95 %
-     interval where the score is the mean of its items, of all or over languages.
+     interval where the score is the mean of its items, of all or over languages, or their count.
 
 Both models are judged on the same bootstrap draws of pictures. CIDEr is among these scores: it is
 the mean of what each picture contributes, and n-grams keep the weights that they have in the whole
-split; pictures are drawn, document frequencies are not counted anew. Average precision, corpus
-error rates and counts are no mean of their items, and have no interval.
+split; pictures are drawn, document frequencies are not counted anew. Average precision and corpus
+error rates are no mean of their items, and have no interval.
 """
 
 from __future__ import annotations

@@ -140,6 +140,42 @@ def test_right_answers_are_the_best(raw, name, split):
     assert better * right.score > better * wrong.score or len(items) == 1
 
 
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_wrong_missing_and_malformed_rows_of_predictions(raw, tmp_path, name):
+    benchmark = BENCHMARKS[name]
+    split = next(s for s in LAYOUTS[name] if not benchmark.splits[s].hidden)
+    folder = raw(name, split)
+    items = [item for item in benchmark.items(folder, split) if item.references]
+    pairs = [answers_to(benchmark, item) for item in items]
+    path = tmp_path / "said.jsonl"
+    tokenizer = "ptb-py" if benchmark.scorer.tokenized else None
+
+    def scored(rows, partial=False):
+        lines = (json.dumps({"id": key, "prediction": value}) + "\n" for key, value in rows)
+        path.write_text("".join(lines))
+        return score.score_files(
+            benchmark, folder, path, split=split, tokenizer=tokenizer, partial=partial
+        )
+
+    right = [(item.id, pair[0]) for item, pair in zip(items, pairs, strict=True)]
+    wrong = [(items[0].id, pairs[0][1]), *right[1:]]
+    whole = scored(right)
+    assert scored(wrong).per_item[str(items[0].id)] in (None, 0) or name == "mlt2019"
+    for junk in (7.5, {}, [[]], True):
+        with pytest.raises(ValueError, match=r"line 1 of .* has prediction "):
+            scored([(items[0].id, junk), *right[1:]])
+    with pytest.raises(ValueError, match="1 rows of .* repeat an id"):
+        scored([*right, right[0]])
+    with pytest.raises(ValueError, match=f"1 of {len(items) + 1} predictions whose id is not in"):
+        scored([*right, ("nobody", right[0][1])])
+    assert scored([*right, ("nobody", right[0][1])], partial=True).scores == whole.scores
+    if len(items) > 1:
+        with pytest.raises(ValueError, match=f"1 of {len(items)} references without a prediction"):
+            scored(right[1:])
+        part = scored(right[1:], partial=True)
+        assert (part.signature.items, part.signature.partial) == (len(items) - 1, True)
+
+
 @pytest.mark.parametrize(("name", "split"), READ_APART)
 def test_a_damaged_file_is_named(tmp_path, name, split):
     benchmark = BENCHMARKS[name]
