@@ -32,7 +32,7 @@ NAMES = {
     ("choice", "sum"): "choice, plain",
     ("vit_top_1", "argmax"): "ViT top-1",
 }
-LOWER = ("cer", "cer_no_spaces", "unparsed", "wrong_language")
+LOWER = ("cer", "cer_no_spaces", "wer", "unparsed", "wrong_language")
 """Metrics of which less is better."""
 
 CHOICE = ("choice", "sum-minus-prior")

@@ -48,6 +48,7 @@ def test_where_less_is_better_it_is_said(metric):
     assert "↓" in lines[2]
     assert lines[-1] == "↓ lower is better"
     assert "↓" not in "".join(summary.lines([record("a", "chrf")]))
+    assert summary.name("wer", "words").startswith("↓ ")
 
 
 def test_a_terminal_of_80_columns_is_wide_enough():

@@ -237,10 +237,14 @@ def _list(as_json: bool) -> int:
 def _tell(found: dict[str, Any]) -> None:
     for note in found["notes"]:
         print(f"pali score: {note}", file=sys.stderr)
+    # Scores that are measured differently have their own beside them.
+    signatures = found.get("signatures", {})
+    beside = signatures if len(signatures) > 1 else {}
     for name, value in found["scores"].items():
-        print(f"{name} {value:.4f}")
+        print(f"{name} {value:.4f}", *([beside[name]] if beside else []))
     for group, scores in found.get("groups", {}).items():
         print(f"  {group}", *(f"{name} {value:.4f}" for name, value in scores.items()))
-    print(found["signature"])
+    if not beside:
+        print(found["signature"])
     if not found["official"]:
         print("This is a part of the items, and no official score.")

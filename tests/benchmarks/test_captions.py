@@ -165,6 +165,19 @@ def test_what_is_handed_in_is_a_file_of_its_own(run, raw, tmp_path, capsys):
     assert "is a pipe or a device" in capsys.readouterr().err
 
 
+def test_people_read_the_signature_beside_each_score(raw, tmp_path, capsys):
+    said = tmp_path / "said.jsonl"
+    rows = ({"id": key, "prediction": text} for key, text in SAID.items())
+    said.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["score", "coco_captions", "--references", str(raw("coco_captions", "test"))]
+    assert main([*words, "--predictions", str(said), *PTB]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["cider", "bleu_4", "rouge_l"]
+    assert [line.split()[2].split("|split")[0] for line in lines] == [
+        f"{name}|bench:coco_captions" for name in ("cider", "bleu_4", "rouge_l")
+    ]
+
+
 def test_options_that_do_not_fit_are_refused(run):
     assert "no split 'dev' of coco_captions; there are test, val" in run(
         "coco_captions", "dev", SAID, references="."
