@@ -344,6 +344,8 @@ def test_what_a_pali_says_of_itself_goes_with_it(tmp_path, capsys):
     assert after.metadata == dataclasses.replace(before.metadata, sources=sources)
     assert (out / "README.md").read_text() == (pretrained.EMBEDDED / "README.md").read_text()
     assert after.config.mt5 == before.config.mt5
+    lists = "shortlists.npz"
+    assert (out / lists).read_bytes() == (pretrained.EMBEDDED / lists).read_bytes()
     assert after.config.vit == dataclasses.replace(before.config.vit, image_size=96)
     again = tmp_path / "again"
     assert main(["convert", str(out), str(again), "--compute", "float32"]) == 0
