@@ -17,7 +17,7 @@ import transformers
 from PIL import Image
 
 import pali
-from pali import decoding
+from pali import decoding, evaluate
 from pali.asking import Notice
 from pali.checkpoints import components, containers, convert, pretrained
 from pali.cli import main
@@ -373,6 +373,9 @@ def test_pali_show_takes_a_model_in_shards(joined, tmp_path, capsys):
     assert main(["show", "--model", str(tmp_path / "pali")]) == 0
     assert "in bfloat16" in capsys.readouterr().out
     (shard, *_) = sorted((tmp_path / "pali").glob("model-*.safetensors"))
+    before = evaluate.fingerprint(tmp_path / "pali")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\1")
+    assert evaluate.fingerprint(tmp_path / "pali") != before
     shard.unlink()
     assert main(["show", "--model", str(tmp_path / "pali")]) == 2
     assert shard.name in capsys.readouterr().err
