@@ -28,7 +28,7 @@ RUNS = {
     "decode": ["decode.py"],
     "decode base": ["decode.py", "--language", "mt5-base"],
     "startup": ["startup.py"],
-    "catalogue": ["catalogue.py"],
+    "catalogue": ["catalogue.py", "--pictures", "100000", "--langs", "en"],
     "agreement": ["agreement.py"],
 }
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers")
