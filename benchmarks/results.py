@@ -30,6 +30,7 @@ RUNS = {
     "startup": ["startup.py"],
     "catalogue": ["catalogue.py", "--pictures", "100000", "--langs", "en"],
     "agreement": ["agreement.py"],
+    "agreement of random weights": ["agreement.py", "--random", "vit-b/16+mt5-small"],
 }
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers")
 BEGINNING = "# What answering costs\n\nWritten by `python benchmarks/results.py`.\n"

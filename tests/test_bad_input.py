@@ -134,7 +134,16 @@ def test_a_folder_of_ten_thousand_with_a_few_that_are_broken(tiny_model, tmp_pat
         whole = originals[number % len(originals)]
         os.link(tmp_path / "broken.jpg" if name in broken else whole, folder / name)
     output = tmp_path / "rows.jsonl"
-    command = ["caption", str(folder), "--langs", "sw", "--max-length", "8", "--output", str(output)]
+    command = [
+        "caption",
+        str(folder),
+        "--langs",
+        "sw",
+        "--max-length",
+        "8",
+        "--output",
+        str(output),
+    ]
     assert main([*command, "--model", str(tiny_model)]) == 1
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     assert [os.path.basename(row["picture"]) for row in rows] == names
