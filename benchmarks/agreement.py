@@ -4,34 +4,54 @@
 
     python benchmarks/agreement.py                    the embedded model, 1,008 captions
     python benchmarks/agreement.py --model FOLDER
+    python benchmarks/agreement.py --random vit-b/16+mt5-small    of this size, with random weights
 
-The captions of float32, decoded greedily, are given to each precision again as the beginning of
-its own answer (teacher forcing), and counted is how many of their tokens it would have written at
-that place itself. The pictures, which each precision looks at through its own ViT, are views of the
-demo corpus that no training saw; the languages are those of Crossmodal-3600. Differing tokens are
-told apart by the margin of float32, the difference between its two largest logits: with one that is
-small, nothing about the two tokens tells which is right.
+The answers of float32, decoded greedily, are given to each precision again as the beginning of its
+own answer (teacher forcing), and counted is how many of their tokens it would have written at that
+place itself. Each precision looks at the pictures through its own ViT. Those of a trained model are
+views of the demo corpus that no training saw, asked for in the languages of Crossmodal-3600; random
+weights are asked 36 random prompts about noise, and write 32 tokens each.
+
+Tokens are told apart by the margin of float32, the difference between its two largest logits: with
+one that is small, nothing about the two tokens tells which is right. Random weights make many such,
+as no token of 250,112 is meant.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Sequence
-from typing import Any
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import engines
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import pali
-from pali import generation
+from pali import generation, looking
 from pali.data.demo_corpus import load_corpus
 from pali.data.rendering import render
 from pali.languages import XM3600
 from pali.models.pali import PaLI
 
-MARGINS = (0.1, 0.3, 1.0)
+MARGINS = (0.0, 0.01, 0.1, 0.3, 1.0, np.inf)
+
+Load = Callable[[str], tuple[Any, Any]]
+
+
+class Agreement(NamedTuple):
+    """What each precision makes of the answers of float32."""
+
+    answers: int
+    margin: np.ndarray
+    """f32 [tokens]; by how much each token leads in float32."""
+    same: dict[str, np.ndarray]
+    """By precision, bool [tokens]; whether it would have written this one."""
 
 
 def main() -> None:
@@ -40,16 +60,50 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", metavar="FOLDER", help="default: the embedded one")
+    parser.add_argument("--random", metavar="VIT+MT5", help="presets, instead of a trained model")
     parser.add_argument("--pictures", type=int, default=28)
     arguments = parser.parse_args()
-    found = agreement(arguments.model, unseen_pictures(arguments.pictures), XM3600)
-    margin, answers = found.pop("margin"), found.pop("answers")
-    print(f"{answers:,} captions, {len(margin):,} tokens\n")
-    print("| precision | tokens as in float32 | differing, by float32's margin |")
-    print("|---|---|---|")
-    for name, same in found.items():
-        parts = [f"{(~same & (margin < limit)).sum()} below {limit}" for limit in MARGINS]
-        print(f"| {name} | {same.mean():.2%} | {(~same).sum()}: {', '.join(parts)} |")
+    if arguments.random:
+        found = of_random(arguments.random, arguments.pictures)
+    else:
+        found = of_trained(arguments.model, arguments.pictures)
+    print(f"{found.answers:,} answers, {len(found.margin):,} tokens\n")
+    spans = list(itertools.pairwise(MARGINS))
+    names = [f"{low} to {high}" if high < np.inf else f"{low} and above" for low, high in spans]
+    print(f"| precision | tokens as in float32 | margin {' | '.join(names)} |")
+    print("|---" * (2 + len(names)) + "|")
+    for name, same in found.same.items():
+        inside = [same[(low <= found.margin) & (found.margin < high)] for low, high in spans]
+        parts = [f"{part.sum():,} of {part.size:,}" for part in inside]
+        print(f"| {name} | {same.mean():.2%} | {' | '.join(parts)} |")
+
+
+def of_trained(folder: str | None, pictures: int) -> Agreement:
+    """Captions of unseen views, at most 64 tokens long."""
+    model = pali.load(folder)
+    asked = [model.prompts["caption"].fill({"lang": lang}) for lang in XM3600]
+    tokenizer = model.tokenizer
+    prompts = generation.padded([[*tokenizer.encode(text), tokenizer.eos_id] for text in asked])
+
+    def load(precision: Any) -> tuple[Any, Any]:
+        model = pali.load(folder, precision=precision)
+        return model.config, model.params
+
+    return agreement(load, unseen_pictures(pictures), prompts, generation.MAX_LENGTH)
+
+
+def of_random(preset: str, pictures: int) -> Agreement:
+    """Answers of random weights, 32 tokens each, to 36 random prompts of 16."""
+    config = engines.presets_of(*preset.split("+"))
+    rng = np.random.default_rng(0)
+    views = list(rng.integers(0, 256, (pictures, *config.vit.image_shape, 3), np.uint8))
+    prompts = rng.integers(2, config.mt5.vocab_size, (36, 16), np.int32)
+    with tempfile.TemporaryDirectory() as name:
+        engines.quiet()
+        engines.write(config, Path(name), endless=True)
+        return agreement(
+            functools.partial(engines.params_of, config, Path(name)), views, prompts, 32
+        )
 
 
 def unseen_pictures(count: int) -> list[np.ndarray]:
@@ -59,42 +113,53 @@ def unseen_pictures(count: int) -> list[np.ndarray]:
 
 
 def agreement(
-    folder: str | None, pictures: Sequence[np.ndarray], langs: Sequence[str]
-) -> dict[str, Any]:
-    """What each precision makes of the captions of float32.
+    load: Load, pictures: Sequence[np.ndarray], prompts: np.ndarray, length: int
+) -> Agreement:
+    """Every prompt asked about every picture.
 
-    Returns:
-      For "bfloat16" and "int8" which tokens are the same, bool [tokens]; "margin": by how much the
-      token leads in float32, f32 [tokens]; "answers": how many captions these are.
+    Args:
+      load: gives the configuration and the parameters of a precision.
+      pictures: u8 [h w 3] each.
+      prompts: i32 [m s], 0 where there is none.
+      length: the most tokens of an answer.
     """
-    model = pali.load(folder, precision="float32")
-    captions = [text for found in model.caption(pictures, langs) for text in found.values()]
-    targets = generation.padded([text.tokens for text in captions])
-    asked = [text.prompt for text in captions]
+    rows = np.arange(len(pictures)).repeat(len(prompts))
+    asked = np.tile(prompts, (len(pictures), 1))
+    config, params = load("float32")
+    visual = looking.look(config, params, pictures).array
+    targets = np.zeros((len(rows), length), np.int32)
+    for batch in _batches(len(rows)):
+        some = np.ones(len(rows[batch]), bool)
+        numbers = np.zeros(len(some), np.uint32)
+        given = (config, generation.Decoding(), length, params, visual[rows[batch]], some)
+        made = generation.answer(*given, asked[batch], np.uint32(0), numbers, None, None, None)
+        targets[batch] = made.tokens[:, 0]
     real = targets > 0
-    logits = forced(model, pictures, asked, targets)
-    first, second = np.sort(logits, axis=-1)[..., -1:-3:-1].transpose(2, 0, 1)
-    found: dict[str, Any] = {"margin": (first - second)[real], "answers": len(captions)}
+    margin, _ = forced(config, params, visual[rows], asked, targets)
+    same = {}
     for name in ("bfloat16", "int8"):
-        other = forced(pali.load(folder, precision=name), pictures, asked, targets)
-        found[name] = (other.argmax(-1) == targets)[real]
-    return found
+        del config, params  # Two of a real size need not be in memory.
+        config, params = load(name)
+        visual = looking.look(config, params, pictures).array
+        same[name] = (forced(config, params, visual[rows], asked, targets)[1] == targets)[real]
+    return Agreement(len(rows), margin[real], same)
 
 
 def forced(
-    model: Any, pictures: Sequence[np.ndarray], asked: Sequence[str], targets: np.ndarray
-) -> np.ndarray:
-    """The logits f32[n t V] with which a model would go on, after every beginning of `targets`."""
-    visual = model.look(list(pictures)).array
-    of = np.arange(len(asked)) // (len(asked) // len(pictures))
-    tokenizer = model.tokenizer
-    prompt = generation.padded([[*tokenizer.encode(text), tokenizer.eos_id] for text in asked])
-    made = []
-    for start in range(0, len(asked), generation.MAX_BATCH):
-        rows = slice(start, start + generation.MAX_BATCH)
-        given = (visual[of[rows]], prompt[rows], targets[rows])
-        made.append(np.asarray(_forced(model.config, model.params, *given)))
-    return np.concatenate(made)
+    config: Any, params: Any, visual: np.ndarray, asked: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How a model would go on after every beginning of `targets`: margin and token, [n t]."""
+    found = [
+        _forced(config, params, visual[batch], asked[batch], targets[batch])
+        for batch in _batches(len(asked))
+    ]
+    margins, tokens = zip(*found, strict=True)
+    return np.concatenate(margins), np.concatenate(tokens)
+
+
+def _batches(rows: int) -> Iterator[slice]:
+    """Few at once: their logits are an array [16 t V]."""
+    return (slice(start, start + 16) for start in range(0, rows, 16))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -103,7 +168,9 @@ def _forced(config: Any, params: Any, visual: Any, prompt: Any, targets: Any) ->
         return PaLI(config).apply({"params": params}, *args, method=method)
 
     encoded, mask = call("encode", visual, jnp.ones(len(prompt), bool), prompt)
-    return call("decode", encoded, mask, jnp.pad(targets[:, :-1], ((0, 0), (1, 0))))
+    logits = call("decode", encoded, mask, jnp.pad(targets[:, :-1], ((0, 0), (1, 0))))
+    (first, second), tokens = jnp.moveaxis(jax.lax.top_k(logits, 2)[0], -1, 0), logits.argmax(-1)
+    return first - second, tokens
 
 
 if __name__ == "__main__":

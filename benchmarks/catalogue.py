@@ -2,26 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A catalogue of pictures through the real `pali caption`: pictures a second, and memory over time.
 
-    python benchmarks/catalogue.py [--pictures 2000] [--langs en,sw,hi] [--model FOLDER]
+    python benchmarks/catalogue.py [--pictures 100000] [--langs en] [--model FOLDER]
 
 Makes 256 different JPEGs of 320x240 pixels and links them under as many names as pictures are asked
 for, in a CSV file; a hundredth of them are broken. Then starts the command in a process of its own,
 as a user would, and looks ten times at how many pictures it has done and how much memory is its own
-(RssAnon). "since" is the rate since the line before, the start of the process left out. Memory is
-constant where the last lines say what the middle ones do.
-
-The embedded model, three languages, 2,000 pictures, two cores shared with other work, so that rates
-are a lower bound (November 2026):
-
-    pictures  seconds  pictures/s since  captions/s since  own MB  most MB of all
-          21       29                 -                 -     294             482
-         210       35              30.9              91.6     308             505
-         609       47              33.5              99.5     308             506
-       1,008       60              27.5              81.8     309             507
-       1,407       75              27.8              82.4     309             507
-       1,806       83              36.8             109.1     342             507
-
-93 s in all, at most 395 MB of its own. 100,000 pictures have not been run yet.
+(RssAnon; the peak of all has the files of libraries and weights besides). "since" is the rate since
+the line before, the start of the process left out. Memory is constant where the last lines say what
+the first ones do, give or take what one batch needs.
 """
 
 from __future__ import annotations
@@ -46,17 +34,17 @@ DIFFERENT = 256
 def main() -> None:
     """Makes the pictures, runs the command, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=2000)
-    parser.add_argument("--langs", default="en,sw,hi")
+    parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--langs", default="en")
     parser.add_argument("--model")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, arguments.pictures)
-        words = [sys.executable, "-m", "pali", "caption", str(folder / "catalogue.csv")]
-        words += ["--langs", arguments.langs, "--output", str(folder / "captions.jsonl")]
-        words += ["--model", arguments.model] if arguments.model else []
-        watch(words, folder / "captions.jsonl", arguments.pictures)
+        words = [sys.executable, "-m", "pali", "caption", "catalogue.csv"]
+        words += ["--langs", arguments.langs, "--output", "captions.jsonl"]
+        words += ["--model", os.path.abspath(arguments.model)] if arguments.model else []
+        watch(words, folder, arguments.pictures)
 
 
 def make(folder: Path, pictures: int) -> None:
@@ -85,11 +73,12 @@ def make(folder: Path, pictures: int) -> None:
             writer.writerow([number, path.relative_to(folder)])
 
 
-def watch(words: list[str], output: Path, pictures: int) -> None:
-    """Runs the command, and prints a line at each tenth of the pictures."""
+def watch(words: list[str], folder: Path, pictures: int) -> None:
+    """Runs the command in the folder, and prints a line at each tenth of the pictures."""
     began = time.monotonic()
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    print("pictures  seconds  pictures/s since  captions/s since  own MB  most MB of all")
+    process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True)
+    print("| pictures | s | pictures/s since | captions/s since | own MB | peak MB of all |")
+    print("|---|---|---|---|---|---|", flush=True)
     seen = (0, 0, 0.0)
     most, tenth = 0, 1
     while process.poll() is None:
@@ -100,19 +89,19 @@ def watch(words: list[str], output: Path, pictures: int) -> None:
         except OSError:  # It has ended.
             break
         most = max(most, own)
-        done, rows = progress(output)
+        done, rows = progress(folder / "captions.jsonl")
         if done * 10 >= tenth * pictures or (done and not seen[0]):
             rates = [(a - b) / (now - seen[2]) for a, b in zip((done, rows), seen, strict=False)]
-            shown = [f"{rate:.1f}" if seen[0] else "-" for rate in rates]
+            shown = [f"{rate:.0f}" if seen[0] else "" for rate in rates]
             print(
-                f"{done:8,}  {now:7.0f}  {shown[0]:>16}  {shown[1]:>16}  {own / 1e6:6.0f}  "
-                f"{peak / 1e6:14.0f}",
+                f"| {done:,} | {now:.0f} | {shown[0]} | {shown[1]} | {own / 1e6:.0f} | "
+                f"{peak / 1e6:.0f} |",
                 flush=True,
             )
             seen, tenth = (done, rows, now), done * 10 // pictures + 1
     _, said = process.communicate()
-    print(f"{time.monotonic() - began:.0f} s in all; at most {most / 1e6:.0f} MB of its own")
-    print(said, end="")
+    print(f"\n{time.monotonic() - began:.0f} s in all; at most {most / 1e6:.0f} MB of its own\n")
+    print("".join(f"- {line}\n" for line in said.splitlines() if " left" not in line), end="")
 
 
 def progress(output: Path) -> tuple[int, int]:

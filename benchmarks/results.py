@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the benchmarks of answering one after the other and writes benchmarks/RESULTS.md.
 
-    python benchmarks/results.py                all of them: about half an hour on an idle machine
+    python benchmarks/results.py                all of them: about an hour on an idle machine
     python benchmarks/results.py decode vit     these alone; what others have said stays
 
 Each table stands under the command that made it, with the machine, the versions and the day.
@@ -16,6 +16,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +27,16 @@ RUNS = {
     "vit": ["vit.py"],
     "vit so400m": ["vit.py", "--vision", "siglip-so400m/14-224"],
     "decode": ["decode.py"],
-    "decode base": ["decode.py", "--language", "mt5-base"],
+    "decode base": [
+        *("decode.py", "--language", "mt5-base", "--turns", "2"),
+        *("--engines", "pali float32", "pali bfloat16", "pali int8"),
+        *("hf float32", "hf bfloat16", "hf bfloat16 eager", "hf bfloat16 compiled"),
+        *("--cases", "greedy 1", "greedy 8", "greedy 36", "languages 36"),
+    ],
     "startup": ["startup.py"],
-    "catalogue": ["catalogue.py"],
+    "catalogue": ["catalogue.py", "--pictures", "100000", "--langs", "en"],
     "agreement": ["agreement.py"],
+    "agreement of random weights": ["agreement.py", "--random", "vit-b/16+mt5-small"],
 }
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers")
 BEGINNING = "# What answering costs\n\nWritten by `python benchmarks/results.py`.\n"
@@ -46,14 +53,14 @@ def main() -> None:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(RUNS)}")
     for name in chosen:
         command = ["python", f"benchmarks/{RUNS[name][0]}", *RUNS[name][1:]]
-        print(" ".join(command), file=sys.stderr)
+        print(shlex.join(command), file=sys.stderr)
         made = subprocess.run(
             [sys.executable, str(HERE / RUNS[name][0]), *RUNS[name][1:]],
             check=True,
             stdout=subprocess.PIPE,
             text=True,
         ).stdout
-        write(name, f"`{' '.join(command)}`, {environment()}\n\n{made.strip()}\n")
+        write(name, f"`{shlex.join(command)}`, {environment()}\n\n{made.strip()}\n")
 
 
 def write(name: str, text: str) -> None:

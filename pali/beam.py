@@ -12,14 +12,17 @@ the model once. The only file that imports Beam, of the extra `beam`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems  # pyright: ignore[reportMissingImports]
 from apache_beam.ml.inference.base import ModelHandler  # pyright: ignore[reportMissingImports]
 
-from pali.commands import by_language, pictures
+from pali.commands import by_language, decoding_flags, pictures
 from pali.commands.rows import Row
+from pali.config import Precision
+from pali.generation import MAX_LENGTH, Decoding, Text, check
 from pali.image import display_name
 from pali.languages import resolve_many
 from pali.predict import Model, load_model
@@ -40,6 +43,8 @@ class PictureHandler(ModelHandler[Element, list[Row], Model]):
         verb: str = "caption",
         langs: str | Iterable[str] = "en",
         model: str | None = None,
+        precision: Precision | None = None,
+        decoding: Decoding = Decoding(),
     ):
         """Says what to ask; nothing is loaded.
 
@@ -48,6 +53,9 @@ class PictureHandler(ModelHandler[Element, list[Row], Model]):
           langs: codes, names or lists of languages, as of `pali caption`.
           model: a model folder that every worker can read, or a repository on the Hugging Face
             hub; by default the embedded model.
+          precision: as of `pali.load`.
+          decoding: how the words are chosen. Rows have besides what the options of the command
+            add: the others of `n_best`, and what a shortlist and `ensure_language` say.
 
         Raises:
           ValueError: the verb or a language is unknown.
@@ -56,7 +64,8 @@ class PictureHandler(ModelHandler[Element, list[Row], Model]):
         if verb not in _KEYS:
             raise ValueError(f"verb is {verb!r}; it must be one of {', '.join(_KEYS)}")
         self._together = by_language.together(len(resolve_many(langs)))
-        self._verb, self._model = verb, model
+        self._verb, self._model, self._decoding = verb, model, decoding
+        self._precision: Precision | None = precision
         self._langs = langs if isinstance(langs, str) else tuple(langs)
 
     def load_model(self) -> Model:
@@ -64,10 +73,11 @@ class PictureHandler(ModelHandler[Element, list[Row], Model]):
 
         Raises:
           FileNotFoundError: there is no model in the folder.
-          ValueError: the model was not trained on one of the languages.
+          ValueError: the model was not trained on one of the languages, or cannot decode so.
         """
-        model = load_model(self._model)
-        resolve_many(self._langs, model.languages or None)
+        model = load_model(self._model, precision=self._precision)
+        codes = resolve_many(self._langs, model.languages or None)
+        check(model.tokenizer, self._decoding, MAX_LENGTH, codes)
         return model
 
     def run_inference(
@@ -77,11 +87,22 @@ class PictureHandler(ModelHandler[Element, list[Row], Model]):
         inference_args: Mapping[str, Any] | None = None,
     ) -> Iterable[list[Row]]:
         """For each picture its rows, in order; there are no `inference_args`."""
-        codes = resolve_many(self._langs, model.languages or None)
-        verb = by_language.verb(model, codes, _KEYS[self._verb], getattr(model, self._verb))
+        codes, key = resolve_many(self._langs, model.languages or None), _KEYS[self._verb]
+        ask = functools.partial(getattr(model, self._verb), decoding=self._decoding)
+        verb = by_language.verb(model, codes, key, ask, functools.partial(self._besides, key))
         items, vit = [_item(element) for element in batch], model.config.vit
         for seen in pictures.decoded(items, verb.together, vit.image_size, vit.pixels):
             yield from pictures.rows_of(verb, seen)
+
+    def _besides(self, key: str, text: Text) -> Row:
+        """What a row says of a text where `decoding` asks for more."""
+        chosen = self._decoding
+        names = decoding_flags.facts(
+            n_best=chosen.n_best > 1,
+            shortlist=chosen.shortlist is not None,
+            ensure=chosen.ensure_language,
+        )
+        return decoding_flags.row_facts(names, key, text)
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """At most as many pictures at once as the command takes."""

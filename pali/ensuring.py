@@ -9,7 +9,8 @@ The judge is that of the metric (pali/metrics/wrong_language.py): scripts, and p
 installed. An answer is decoded a second time with the shortlist of its language, without the pieces
 that have letters of another script; without a shortlist, with all pieces of its scripts. The second
 answer takes the place of the first. It has to be shown to be in the language: one without a letter,
-which passes at first ("12"), is flagged here.
+which passes at first ("12"), is flagged here. Of several answers to a prompt the likeliest is
+judged so; the others are not decoded again, but flagged where they are in another language.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def ensure(
     """
     if judge.variant == BY_SCRIPT:
         warnings.warn(ADVICE, Notice, stacklevel=2)
-    found = list(texts)
+    found = [_others_judged(text, lang, judge) for text, lang in zip(texts, langs, strict=True)]
     wrong = [row for row, verdict in enumerate(judge.verdicts(texts, langs)) if verdict]
     if not wrong:
         return found
@@ -99,8 +100,20 @@ def ensure(
     again = decode(wrong, replace(chosen, shortlist=listed, ensure_language=False))
     verdicts = judge.verdicts(again, asked)
     for row, text, verdict in zip(wrong, again, verdicts, strict=True):
-        found[row] = text.with_facts(wrong_language=verdict is not False)
+        judged = _others_judged(text, langs[row], judge)
+        found[row] = judged.with_facts(wrong_language=verdict is not False)
     return found
+
+
+def _others_judged(text: Text, lang: str, judge: Judge) -> Text:
+    """The text, each of whose others says of itself whether it is in another language."""
+    if not text.others:
+        return text
+    verdicts = judge.verdicts(text.others, [lang] * len(text.others))
+    others = zip(text.others, verdicts, strict=True)
+    return text.with_facts(
+        others=tuple(other.with_facts(wrong_language=bool(wrong)) for other, wrong in others)
+    )
 
 
 def _strict(

@@ -391,7 +391,8 @@ def claim(workdir: Path, folder: Path, overwrite: bool = False) -> None:
 def fingerprint(folder: Path) -> str:
     """What makes a model this model: a hash of its configuration, weights and tokenizer."""
     digest = hashlib.sha256()
-    for name in (pretrained.CONFIG, pretrained.WEIGHTS, pretrained.TOKENIZER):
-        with (folder / name).open("rb") as file:
+    weights = sorted(folder.glob("model*.safetensors"))  # One file, or all shards.
+    for path in (folder / pretrained.CONFIG, *weights, folder / pretrained.TOKENIZER):
+        with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]

@@ -71,7 +71,7 @@ def look(config: PaLIConfig, params: Params, images: Picture | Pictures) -> Visu
             image = decode_image(picture, name)
             regions.append(seen_region(image.shape, vit.image_size, vit.pixels))
             pixels[row] = resize(image, vit.image_size, vit.pixels)
-        made.append(np.asarray(see(config, params, pixels)[:count], np.float32))
+        made.append(np.asarray(see(config, params, pixels), np.float32)[:count])
     return VisualTokens(np.concatenate(made), tuple(regions))
 
 

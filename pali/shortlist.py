@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import unicodedata
 import zipfile
 import zlib
@@ -129,6 +130,23 @@ def beside(tokenizer_path: str | os.PathLike[str], tokenizer: Tokenizer) -> Shor
     found = read(path)
     found.check(tokenizer)
     return found
+
+
+def copy_beside(
+    tokenizer_path: str | os.PathLike[str] | None, folder: str | os.PathLike[str]
+) -> None:
+    """Lets the shortlists beside a tokenizer, if there are any, go with it into another folder.
+
+    Args:
+      tokenizer_path: a SentencePiece model; None is one beside which there is nothing.
+      folder: a model's. Shortlists that are in it already are replaced, or are taken away.
+    """
+    source = None if tokenizer_path is None else pathlib.Path(tokenizer_path).with_name(FILE)
+    dest = pathlib.Path(folder, FILE)
+    if source is None or not source.is_file():
+        dest.unlink(missing_ok=True)
+    elif source.resolve() != dest.resolve():
+        shutil.copyfile(source, dest)
 
 
 def derive(tokenizer: Tokenizer, texts: Mapping[str, Iterable[str]]) -> Shortlists:

@@ -90,8 +90,8 @@ def test_the_page_has_the_captions_that_are_printed_and_nothing_from_elsewhere(r
     [
         (["--explain", "a.png", "--overwrite"], "a.png is one of the pictures; give another --exp"),
         (["--explain", "a.png"], "a.png is there already; give another --explain, or --overwrite"),
-        (["--explain", "."], "--explain '.' is no name for a file"),
-        (["--explain", ""], "--explain '' is no name for a file"),
+        (["--explain", "."], "--explain . is a folder: give the name of a file"),
+        (["--explain", ""], "--explain is empty: give the name of a file"),
         (["--explain", "no/out.html"], "no/out.html cannot be written: there is no folder no"),
         (["--explain", "x", "--output", "./x"], "x is --output too; give another --explain"),
     ],

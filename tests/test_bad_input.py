@@ -122,6 +122,37 @@ def test_cmyk_is_captioned(outcome):
     assert set(outcome[1]["cmyk.jpg"]) == {"picture", "lang", "caption", "log_prob"}
 
 
+def test_a_folder_of_ten_thousand_with_a_few_that_are_broken(tiny_model, tmp_path, capsys):
+    folder, broken = tmp_path / "catalogue", {"00000.jpg", "05003.jpg", "09999.jpg"}
+    folder.mkdir()
+    originals = [tmp_path / f"{number}.jpg" for number in range(16)]
+    for number, original in enumerate(originals):
+        Image.new("RGB", (24, 16), (16 * number, 0, 255 - 16 * number)).save(original)
+    (tmp_path / "broken.jpg").write_bytes(originals[0].read_bytes()[:300])
+    names = [f"{number:05}.jpg" for number in range(10_000)]
+    for number, name in enumerate(names):
+        whole = originals[number % len(originals)]
+        os.link(tmp_path / "broken.jpg" if name in broken else whole, folder / name)
+    output = tmp_path / "rows.jsonl"
+    command = [
+        "caption",
+        str(folder),
+        "--langs",
+        "sw",
+        "--max-length",
+        "8",
+        "--output",
+        str(output),
+    ]
+    assert main([*command, "--model", str(tiny_model)]) == 1
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert [os.path.basename(row["picture"]) for row in rows] == names
+    assert {os.path.basename(row["picture"]) for row in rows if "error" in row} == broken
+    said = capsys.readouterr().err
+    assert "9,997 rows of 9,997 pictures" in said
+    assert "3 of 10,000 pictures could not be captioned" in said
+
+
 def test_one_missing_file_among_ten(tiny_model, tmp_path, capsys):
     for number in range(10):
         Image.new("RGB", (20, 20), (25 * number, 0, 0)).save(tmp_path / f"{number}.png")

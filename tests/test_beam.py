@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from pali.cli import main
+from pali.generation import Decoding
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,6 +87,26 @@ def test_a_picture_is_a_path_or_a_name_with_a_path_or_bytes(pictures, tiny_model
     assert [lang for lang, _ in texts[0]] == ["sw", "en"]
     assert rows[3][0]["error"].startswith(f"{broken} is not a picture")
     assert rows[4][0]["error"].startswith("far cannot be read: ")
+
+
+@pytest.mark.filterwarnings("ignore:wrong language")  # No detector is installed with Beam.
+def test_rows_are_those_of_the_options_of_the_command(pictures, tiny_model, tmp_path, monkeypatch):
+    decoding = Decoding("beam", beam_size=3, n_best=2, max_chars=9, ensure_language=True)
+    handler = PictureHandler("caption", "sw,th", str(tiny_model), "float32", decoding)
+    monkeypatch.chdir(pictures)
+    words = "--beam 3 --n-best 2 --max-chars 9 --ensure-language --langs sw,th --precision float32"
+    output = tmp_path / "rows.jsonl"
+    words = ["caption", "00.jpg", *words.split(), "--model", str(tiny_model)]
+    assert main([*words, "--output", str(output)]) == 0
+    (rows,) = handler.run_inference(["00.jpg"], handler.load_model())
+    assert rows == [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert {"confidence", "others", "shortlisted", "wrong_language"} < rows[0].keys()
+
+
+def test_what_a_model_cannot_decode_is_refused_when_it_is_loaded(tiny_model):
+    decoding = Decoding(max_length=3, prefix="a picture of a dog")
+    with pytest.raises(ValueError, match="the prefix 'a picture of a dog' has"):
+        PictureHandler(model=str(tiny_model), decoding=decoding).load_model()
 
 
 def test_bad_requests_are_refused_before_a_pipeline_runs():

@@ -51,6 +51,19 @@ def test_only_what_is_in_another_language_is_decoded_again(model):
         assert of_script(model.tokenizer, langs[row])[list(found[row].tokens)].all()
 
 
+def test_other_answers_say_whether_they_are_in_another_language(model):
+    others = (Text("होटल"), Text("a house"))
+    (kept,), asked = ensured(model, [Text("होटल", others=others)], ["hi"])
+    assert asked == []
+    assert (kept, *kept.others) == ("होटल", *others)
+    assert [other.wrong_language for other in kept.others] == [False, True]
+    beam = Decoding("beam", n_best=3)
+    (again,), asked = ensured(model, [Text("a hotel", others=others)], ["hi"], beam)
+    assert asked == [0]
+    assert len(again.others) == 2
+    assert not any(other.wrong_language for other in again.others)
+
+
 def test_the_second_answer_is_in_the_list_of_the_language_where_there_is_one(model):
     mask = model.shortlists.mask("hi")
     ((free,), _), ((listed,), _) = (

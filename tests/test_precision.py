@@ -13,19 +13,18 @@ import pytest
 import pali
 from pali import precision
 from pali.checkpoints import merge
-from pali.languages import XM3600
 from pali.mesh_config import MeshConfig
 from pali.models.layers import lookup
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from agreement import agreement, unseen_pictures
+from agreement import of_trained
 
 
 def test_the_embedded_model_writes_the_same_in_low_precision():
-    found = agreement(None, unseen_pictures(28), XM3600)
-    assert found["answers"] >= 1_000
-    assert found["bfloat16"].mean() >= 0.99
-    assert found["int8"].mean() >= 0.98
+    found = of_trained(None, 28)
+    assert found.answers >= 1_000
+    assert found.same["bfloat16"].mean() >= 0.99
+    assert found.same["int8"].mean() >= 0.98
 
 
 def test_weights_lie_in_the_types_of_the_precision(tiny_model):

@@ -96,6 +96,8 @@ class Joined:
     """Of these names, those that no source had, and that are random: the projection."""
     tokenizer: bytes
     """The SentencePiece model, its sentinels inside."""
+    tokenizer_path: Path | None
+    """The file with just this content; None where the sentinels had to be put in."""
     sources: tuple[Source, ...]
     """Where the parts come from."""
     metadata: Metadata
@@ -147,6 +149,8 @@ def join(
     tensors |= {name: _random(expected[name].shape, seed) for name in fresh}
     given = list(dict.fromkeys([vision, language]))
     merge.check_shapes(tensors, expected, " and ".join(c.origin for c in given), spelled)
+    content = vocabulary(language, tokenizer, config.mt5.vocab_size)
+    path = _tokenizer_path(language, tokenizer)
     metadata, card = pretrained.Metadata(), ""
     if vision is language and vision.folder is not None:
         metadata, card = pretrained.about(vision.folder)
@@ -154,7 +158,8 @@ def join(
         config,
         {name: tensors[name] for name in expected},
         fresh,
-        vocabulary(language, tokenizer, config.mt5.vocab_size),
+        content,
+        path if path.read_bytes() == content else None,
         metadata.sources or tuple(Source(c.part, c.public, c.licence) for c in given),
         metadata,
         card,
@@ -208,14 +213,7 @@ def vocabulary(language: Component, tokenizer: str | os.PathLike[str] | None, ro
     Raises:
       ValueError: there is none, or it is another model's; the message has both numbers.
     """
-    path = language.tokenizer if tokenizer is None else Path(tokenizer)
-    if path is None:
-        raise ValueError(
-            f"{language.origin} has no spiece.model beside it; give the SentencePiece model that "
-            "it was trained with as the tokenizer"
-        )
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no tokenizer {path}")
+    path = _tokenizer_path(language, tokenizer)
     content = path.read_bytes()
     counts = {language.sentinels, *SENTINELS.values()}
     for count in sorted(counts, key=lambda count: count != language.sentinels):
@@ -232,3 +230,15 @@ def vocabulary(language: Component, tokenizer: str | os.PathLike[str] | None, ro
             f"multiple of {VOCABULARY_STEP}: this is the tokenizer of another model"
         )
     return content
+
+
+def _tokenizer_path(language: Component, tokenizer: str | os.PathLike[str] | None) -> Path:
+    path = language.tokenizer if tokenizer is None else Path(tokenizer)
+    if path is None:
+        raise ValueError(
+            f"{language.origin} has no spiece.model beside it; give the SentencePiece model that "
+            "it was trained with as the tokenizer"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no tokenizer {path}")
+    return path

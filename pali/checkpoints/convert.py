@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pali import shortlist
 from pali.checkpoints import containers, folders, huggingface, pretrained, t5x
 from pali.checkpoints.components import Joined
 from pali.checkpoints.weights import Tensor
@@ -61,6 +62,7 @@ def write_pali(
     with folders.made(dest) as folder:
         containers.save(folder, _tensors(joined, "", dtype, progress), {"format": "pali"})
         (folder / pretrained.TOKENIZER).write_bytes(joined.tokenizer)
+        shortlist.copy_beside(joined.tokenizer_path, folder)
         untrained = joined.metadata.untrained or bool(joined.fresh)
         metadata = replace(joined.metadata, sources=joined.sources, untrained=untrained)
         pretrained.write_config(folder, config, metadata)

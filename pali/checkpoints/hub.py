@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pali.checkpoints.containers import FLAX, SAFETENSORS, TORCH
+from pali.shortlist import FILE
 
 _WEIGHTS = (SAFETENSORS, TORCH, FLAX)
 """What is downloaded of a repository that has the same weights several times: the first of them."""
 
-_BESIDE = ("config.json", "preprocessor_config.json", "spiece.model", "README.md")
+_BESIDE = ("config.json", "preprocessor_config.json", "spiece.model", FILE, "README.md")
 
 
 _LONGEST = 1500

@@ -6,6 +6,7 @@
     model.safetensors  the parameters, named `mt5/encoder/layers_0/attention/query/kernel` …
     spiece.model       the sentencepiece tokenizer
     README.md          the model card (not needed to load)
+    shortlists.npz     the pieces of each language (pali/shortlist.py; not needed to load)
 
 The parameter names are those of `merge.py` with separate layers, whatever form the model has in
 memory; arrays are bfloat16 or float32. Over 5 GB the weights are in several files, with an index
@@ -27,7 +28,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from pali import kept
+from pali import kept, shortlist
 from pali.checkpoints import containers, merge
 from pali.checkpoints.weights import Component, Tensor, separate_layers
 from pali.config import MT5Config, PaLIConfig, from_json, to_json
@@ -108,7 +109,8 @@ def save_model(
       folder: where; created with its parents.
       config: the configuration that `params` belong to.
       params: nested dict of arrays, layers separate or stacked.
-      tokenizer_path: the sentencepiece model, copied to `spiece.model`.
+      tokenizer_path: the sentencepiece model, copied to `spiece.model`; shortlists beside it go
+        with it.
       metadata: languages, notes, what it was trained to answer.
       card: text of the model card in Markdown; None leaves README.md as it is.
       dtype: how floating-point arrays are stored.
@@ -129,6 +131,7 @@ def save_model(
     containers.save(folder, tensors, {"format": "pali"})
     if Path(tokenizer_path).resolve() != (folder / TOKENIZER).resolve():
         shutil.copyfile(tokenizer_path, folder / TOKENIZER)
+        shortlist.copy_beside(tokenizer_path, folder)
     write_config(folder, config, metadata)
     if card is not None:
         (folder / CARD).write_text(card, encoding="utf-8")

@@ -155,31 +155,46 @@ def fit(
 
 def columns(arguments: argparse.Namespace) -> list[Column]:
     """What rows hold besides, after "log_prob"."""
-    n_best = arguments.n_best is not None
-    ensure = getattr(arguments, "ensure_language", False)
-    found = []
-    if arguments.confidence or n_best:
-        found.append(Column("confidence", "confidence", lambda share: f"{100 * share:6.2f} %"))
-    if n_best:
-        found.append(Column("others", "others", _others))
-    if ensure or getattr(arguments, "shortlist", None) is not None:
-        found.append(Column("shortlisted"))
-    if ensure:
-        found.append(Column("wrong_language", "wrong language", lambda wrong: "yes" * wrong))
-    return found
+    return [_COLUMNS[name] for name in _given_facts(arguments)]
 
 
 def values(arguments: argparse.Namespace, key: str, text: Text) -> Row:
     """What a row holds besides; `key` is what it calls the text."""
+    return row_facts(_given_facts(arguments), key, text)
+
+
+def facts(
+    *, confidence: bool = False, n_best: bool = False, shortlist: bool = False, ensure: bool = False
+) -> tuple[str, ...]:
+    """Names of what rows hold besides where this was asked for."""
+    found = ["confidence"] * (confidence or n_best) + ["others"] * n_best
+    found += ["shortlisted"] * (ensure or shortlist) + ["wrong_language"] * ensure
+    return tuple(found)
+
+
+def row_facts(names: Sequence[str], key: str, text: Text) -> Row:
+    """These facts of a text; `key` is what its row calls the text, and each of its others."""
+    judged = "wrong_language" in names
     every: Row = {
         "confidence": round(text.confidence, 4),
         "others": [
-            {key: str(other), "log_prob": round(other.log_prob, 4)} for other in text.others
+            {key: str(other), "log_prob": round(other.log_prob, 4)}
+            | ({"wrong_language": other.wrong_language} if judged else {})
+            for other in text.others
         ],
         "shortlisted": text.shortlisted,
         "wrong_language": text.wrong_language,
     }
-    return {column.key: every[column.key] for column in columns(arguments)}
+    return {name: every[name] for name in names}
+
+
+def _given_facts(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return facts(
+        confidence=arguments.confidence,
+        n_best=arguments.n_best is not None,
+        shortlist=getattr(arguments, "shortlist", None) is not None,
+        ensure=getattr(arguments, "ensure_language", False),
+    )
 
 
 def _add(group: Any, option: str, kind: type, metavar: str, help: str) -> None:
@@ -230,3 +245,12 @@ def _in_options(message: str) -> str:
 
 def _others(others: Sequence[Row]) -> str:
     return " | ".join(printable(next(iter(other.values()))) for other in others)
+
+
+_COLUMNS = {
+    "confidence": Column("confidence", "confidence", lambda share: f"{100 * share:6.2f} %"),
+    "others": Column("others", "others", _others),
+    "shortlisted": Column("shortlisted"),
+    "wrong_language": Column("wrong_language", "wrong language", lambda wrong: "yes" * wrong),
+}
+"""How tables and CSV show them."""

@@ -50,8 +50,10 @@ def check_output(
     if path is None:
         return
     folder = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not path:
-        raise CommandError(f"{option} {path!r} is no name for a file")
+    if not path:
+        raise CommandError(f"{option} is empty: give the name of a file")
+    if os.path.isdir(path):
+        raise CommandError(f"{option} {path} is a folder: give the name of a file")
     if not os.path.isdir(folder):
         raise CommandError(f"{path} cannot be written: there is no folder {folder}")
     if not os.path.lexists(path):

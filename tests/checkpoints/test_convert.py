@@ -17,7 +17,7 @@ import transformers
 from PIL import Image
 
 import pali
-from pali import decoding
+from pali import decoding, evaluate
 from pali.asking import Notice
 from pali.checkpoints import components, containers, convert, pretrained
 from pali.cli import main
@@ -344,6 +344,8 @@ def test_what_a_pali_says_of_itself_goes_with_it(tmp_path, capsys):
     assert after.metadata == dataclasses.replace(before.metadata, sources=sources)
     assert (out / "README.md").read_text() == (pretrained.EMBEDDED / "README.md").read_text()
     assert after.config.mt5 == before.config.mt5
+    lists = "shortlists.npz"
+    assert (out / lists).read_bytes() == (pretrained.EMBEDDED / lists).read_bytes()
     assert after.config.vit == dataclasses.replace(before.config.vit, image_size=96)
     again = tmp_path / "again"
     assert main(["convert", str(out), str(again), "--compute", "float32"]) == 0
@@ -371,6 +373,9 @@ def test_pali_show_takes_a_model_in_shards(joined, tmp_path, capsys):
     assert main(["show", "--model", str(tmp_path / "pali")]) == 0
     assert "in bfloat16" in capsys.readouterr().out
     (shard, *_) = sorted((tmp_path / "pali").glob("model-*.safetensors"))
+    before = evaluate.fingerprint(tmp_path / "pali")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\1")
+    assert evaluate.fingerprint(tmp_path / "pali") != before
     shard.unlink()
     assert main(["show", "--model", str(tmp_path / "pali")]) == 2
     assert shard.name in capsys.readouterr().err

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from pali import shortlist
 from pali.checkpoints import containers, merge, pretrained
 from pali.config import MT5Config, PaLIConfig, ViTConfig
 from pali.models import presets
@@ -115,6 +116,23 @@ def test_saving_again_replaces_weights_and_keeps_the_card(folder):
     assert {path.name for path in folder.iterdir()} == {
         *(pretrained.CONFIG, pretrained.WEIGHTS, pretrained.TOKENIZER, pretrained.CARD)
     }
+
+
+def test_shortlists_go_with_their_tokenizer(folder, tmp_path):
+    config, params = configuration(), random_parameters(configuration())
+
+    def save(folder, tokenizer):
+        pretrained.save_model(folder, config, params, tokenizer, METADATA)
+
+    (folder / shortlist.FILE).write_bytes(b"its own")
+    save(folder, folder / pretrained.TOKENIZER)
+    save(tmp_path / "copy", folder / pretrained.TOKENIZER)
+    for here in (folder, tmp_path / "copy"):
+        assert (here / shortlist.FILE).read_bytes() == b"its own"
+    bare = tmp_path / "bare.model"
+    bare.write_bytes((folder / pretrained.TOKENIZER).read_bytes())
+    save(tmp_path / "copy", bare)
+    assert not (tmp_path / "copy" / shortlist.FILE).exists()
 
 
 def test_parameters_of_another_configuration_are_not_written(tmp_path):
