@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import csv
 import importlib
 import io
@@ -23,7 +24,16 @@ import pali
 from pali import compilation_cache
 from pali.checkpoints import pretrained
 from pali.cli import COMMANDS, main, overview
-from pali.commands import CommandError, demo, doctor, install_command, rows, task_tables, train
+from pali.commands import (
+    CommandError,
+    demo,
+    doctor,
+    install_command,
+    interrupted_at_the_end,
+    rows,
+    task_tables,
+    train,
+)
 from pali.commands import pictures as picture_rows
 from pali.languages import LANGUAGES
 
@@ -541,3 +551,24 @@ def test_evaluate_needs_tasks_that_exist(tiny_model, tmp_path, capsys):
     assert main([*command, "--model", str(tiny_model)]) == 2
     assert "demo_captions" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_while_a_block_would_lose_it_is_kept_for_its_end():
+    done = []
+
+    def press():
+        with interrupted_at_the_end():
+            with contextlib.suppress(KeyboardInterrupt):  # As an import of others may.
+                signal.raise_signal(signal.SIGINT)
+            done.append(True)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        assert done == [True]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with interrupted_at_the_end():
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -110,6 +114,28 @@ def result_console(stream: Any) -> Console:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 100_000)
 
 
+@contextlib.contextmanager
+def interrupted_at_the_end() -> Iterator[None]:
+    """Keeps Ctrl-C for the end of a block that would lose it.
+
+    Raises:
+      KeyboardInterrupt: at the end, if it was pressed meanwhile.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    alone = threading.current_thread() is threading.main_thread()
+    if before is not signal.default_int_handler or not alone:
+        yield
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 def import_seqio_bridge() -> ModuleType:
     """pali.data.seqio_bridge, without what TensorFlow writes to stderr while it starts.
 
@@ -121,7 +147,8 @@ def import_seqio_bridge() -> ModuleType:
     """
     if importlib.util.find_spec("seqio") is None:  # Known at once, before anything is imported.
         raise missing_extra(ModuleNotFoundError(name="seqio"))
-    with tempfile.TemporaryFile() as held_back:
+    # What collects garbage and imports modules meanwhile drops a KeyboardInterrupt, and goes on.
+    with interrupted_at_the_end(), tempfile.TemporaryFile() as held_back:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(held_back.fileno(), 2)
