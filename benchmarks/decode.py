@@ -66,11 +66,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=[*OURS, *PEERS])
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     parser.add_argument("--vocabulary", type=int, default=None, help="smaller, to try this script")
-    parser.add_argument("--run", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.run:
-        work(arguments, *arguments.run)
-        return
+    arguments = engines.parse(parser, work)
     print(HEAD, flush=True)
     measured = engines.measure(arguments.engines, arguments.cases, arguments.turns)
     for case, found in measured:

@@ -10,6 +10,7 @@ same files.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -22,6 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+
+def parse(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace, str, str], None]
+) -> argparse.Namespace:
+    """The arguments of a benchmark; in the process of one of its engines, `work` and no return."""
+    parser.add_argument("--run", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        work(arguments, *arguments.run)
+        raise SystemExit
+    return arguments
 
 
 class Engine:

@@ -81,11 +81,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=4, help="whose steps are timed, after one")
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--vocabulary", type=int, default=None, help="smaller, to try this script")
-    parser.add_argument("--run", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.run:
-        work(arguments, *arguments.run)
-        return
+    arguments = engines.parse(parser, work)
     with tempfile.TemporaryDirectory() as folder:
         engines.write_apart(folder)
         compare(arguments, folder)

@@ -39,11 +39,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="that are timed, after one")
     parser.add_argument("--engines", nargs="+", default=[*OURS, *PEERS])
     parser.add_argument("--batches", nargs="+", default=["1", "8"])
-    parser.add_argument("--run", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.run:
-        work(arguments, *arguments.run)
-        return
+    arguments = engines.parse(parser, work)
     print(HEAD, flush=True)
     measured = engines.measure(arguments.engines, arguments.batches, arguments.turns)
     for batch, found in measured:

@@ -4,6 +4,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -103,3 +104,11 @@ def model_variant(tiny_model, tmp_path_factory):
         return folder
 
     return make
+
+
+@pytest.fixture
+def listens_to_ctrl_c():
+    """A shell starts what it puts into the background deaf to SIGINT, a test run included."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

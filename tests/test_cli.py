@@ -239,14 +239,6 @@ def test_a_picture_on_standard_input_is_captioned_as_from_its_file(
     assert first["caption"] == second["caption"]
 
 
-@pytest.fixture
-def listens_to_ctrl_c():
-    """A shell starts what it puts into the background deaf to SIGINT, a test run included."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_an_interruption_keeps_what_was_made(tiny_model, tmp_path, capsys):
     """The tenth picture is a pipe that nothing is written to: only Ctrl-C ends this."""

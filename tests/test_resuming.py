@@ -211,14 +211,6 @@ def test_two_processes_do_not_write_one_file(interrupted, command, capsys):
     assert interrupted.read_bytes() == before
 
 
-@pytest.fixture
-def listens_to_ctrl_c():
-    """A shell starts what it puts into the background deaf to SIGINT, a test run included."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_ctrl_c_leaves_whole_rows_that_can_be_gone_on_with(command, tmp_path, whole):
     output = tmp_path / "out.csv"
