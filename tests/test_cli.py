@@ -545,6 +545,7 @@ def test_evaluate_needs_tasks_that_exist(tiny_model, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_ctrl_c_while_a_block_would_lose_it_is_kept_for_its_end():
     done = []
 
@@ -554,13 +555,9 @@ def test_ctrl_c_while_a_block_would_lose_it_is_kept_for_its_end():
                 signal.raise_signal(signal.SIGINT)
             done.append(True)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            press()
-        assert done == [True]
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        with interrupted_at_the_end():
-            pass
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    assert done == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with interrupted_at_the_end():
+        pass
