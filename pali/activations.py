@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from pali import kept
 from pali.checkpoints import merge
 from pali.checkpoints.pretrained import expected_params
 from pali.config import MT5Config, PaLIConfig, ViTConfig
@@ -37,6 +38,17 @@ class Kept(NamedTuple):
     """Of these, the largest array of one layer."""
     copies: int
     """Of parameters, whatever the batch."""
+
+
+def _remembered(trace: Callable[..., Kept]) -> Callable[..., Kept]:
+    """Once for the same arguments in this process, and in later ones where that is kept."""
+
+    @functools.cache
+    @functools.wraps(trace)
+    def found(*args: Any) -> Kept:
+        return Kept(*kept.numbers(trace, *args))
+
+    return found
 
 
 def of(names: frozenset[str], *parts: str) -> frozenset[str]:
@@ -71,7 +83,7 @@ def encoder(config: PaLIConfig, trained: frozenset[str], inputs_length: int) -> 
     return _encoder_of(config, of(trained, *parts), seen, inputs_length)
 
 
-@functools.cache
+@_remembered
 def _encoder_of(
     config: PaLIConfig, trained: frozenset[str], seen: bool, inputs_length: int
 ) -> Kept:
@@ -102,7 +114,7 @@ def decoder(
     return _decoder_of(config, own, bool(before), source_length, targets_length)
 
 
-@functools.cache
+@_remembered
 def _decoder_of(
     config: MT5Config, trained: frozenset[str], read: bool, source_length: int, length: int
 ) -> Kept:
@@ -122,7 +134,7 @@ def _decoder_of(
     return _kept(decode, wanted, others)
 
 
-@functools.cache
+@_remembered
 def vit(vit: ViTConfig, model: int, trained: frozenset[str] | None, heads: bool) -> Kept:
     """From picture to visual tokens, and classes with the `heads`; `trained` None: all."""
     image = jax.ShapeDtypeStruct((BATCH, *vit.image_shape, 3), jnp.uint8)

@@ -9,7 +9,8 @@ source, the versions and settings of JAX, the static arguments, and the shapes a
 others. So nothing can be out of date; what is never asked for again can be deleted with the rest of
 the folder.
 
-Only on a single CPU: there a start counts in seconds, and a program does not depend on a mesh.
+Programs are kept on a single CPU alone: there a start counts in seconds, and a program does not
+depend on a mesh. What is only found out by tracing, shapes and numbers, is kept everywhere.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def traced(static: int) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         @functools.wraps(function)
         def call(*args: Any) -> Any:
-            if _folder() is None:
+            if not _one_cpu() or _folder() is None:
                 return function(*args)
             leaves, tree = jax.tree.flatten(args[static:])
 
@@ -61,14 +62,31 @@ def traced(static: int) -> Callable[[Callable[..., Any]], Any]:
 
 def shapes(make: Callable[[Any], dict[str, jax.ShapeDtypeStruct]], config: Any) -> dict[str, Any]:
     """What `make` finds out of a configuration by tracing: {name: shape and dtype}."""
-    if _folder() is None:
-        return make(config)
 
+    def written(config: Any) -> dict[str, Any]:
+        return {name: [x.shape, x.dtype.name] for name, x in make(config).items()}
+
+    found = _numbers(make, written, config)
+    return {
+        name: jax.ShapeDtypeStruct(tuple(shape), dtype) for name, (shape, dtype) in found.items()
+    }
+
+
+def numbers(make: Callable[..., Any], *args: Any) -> Any:
+    """What `make` finds out of its arguments by tracing, as JSON has it: a tuple is a list.
+
+    The arguments have to be told apart by their text; sets are put in order first.
+    """
+    return _numbers(make, make, *args)
+
+
+def _numbers(named: Callable[..., Any], make: Callable[..., Any], *args: Any) -> Any:
     def written() -> bytes:
-        return json.dumps({n: [x.shape, x.dtype.name] for n, x in make(config).items()}).encode()
+        return json.dumps(make(*args)).encode()
 
-    found = json.loads(_kept([make.__qualname__, config], written))
-    return {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in found.items()}
+    facts = [sorted(arg) if isinstance(arg, frozenset) else arg for arg in args]
+    facts = [named.__module__, named.__qualname__, *facts]
+    return json.loads(written() if _folder() is None else _kept(facts, written))
 
 
 def _kept(facts: list[Any], make: Callable[[], bytes]) -> bytes:
@@ -91,12 +109,14 @@ def _kept(facts: list[Any], make: Callable[[], bytes]) -> bytes:
     return made
 
 
+def _one_cpu() -> bool:
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
 def _folder() -> Path | None:
-    """Where compiled programs are kept, if they are, and if this is a single CPU."""
+    """Where compiled programs are kept, if they are."""
     place = jax.config.values["jax_compilation_cache_dir"]
-    if place is None or jax.default_backend() != "cpu" or jax.device_count() > 1:
-        return None
-    return Path(place) if Path(place).is_dir() else None
+    return Path(place) if place is not None and Path(place).is_dir() else None
 
 
 @functools.cache
@@ -111,7 +131,8 @@ def _source() -> str:
 def _settings() -> str:
     """Versions, and the settings of JAX that say how to compute."""
     values = sorted(jax.config.values.items())
-    return str((_versions(), [item for item in values if "cache" not in item[0]]))
+    found = [item for item in values if "cache" not in item[0]]
+    return str((_versions(), jax.default_backend(), found))
 
 
 @functools.cache

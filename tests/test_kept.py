@@ -12,8 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from pali import decoding, kept
+from pali import activations, decoding, kept, memory
 from pali.checkpoints import merge, pretrained
+from pali.mesh_config import MeshConfig
 from pali.models import presets
 
 
@@ -136,6 +137,21 @@ def test_expected_shapes_are_the_traced_ones(folder):
     assert found[0] == found[1]
     stacked = merge.flatten(pretrained.expected_params(config))
     assert stacked == pretrained._traced(config)
+
+
+def test_a_plan_of_memory_is_traced_once(folder, monkeypatch):
+    traced, trace = [], activations._kept
+    monkeypatch.setattr(activations, "_kept", lambda *args: traced.append(1) or trace(*args))
+    config = memory.pretraining(presets.pali("vit-b/16+mt5-small"), memory.Work(2))
+    parts = (activations.vit, activations._encoder_of, activations._decoder_of)
+    plans, counts = [], []
+    for _ in range(2):
+        for part in parts:
+            part.cache_clear()
+        plans.append(memory.training(config, MeshConfig(1, 1, 1)))
+        counts.append(len(traced))
+    assert plans[0] == plans[1]
+    assert counts[0] == counts[1] >= 3
 
 
 def test_a_second_process_answers_alike_and_traces_no_layer(tmp_path):

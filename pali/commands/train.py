@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if reads_registry(config):
         import_seqio_bridge()
-    from pali import processes, train
+    from pali import compilation_cache, processes, train
     from pali.training import console, fitting, interruption
 
     given = {name: getattr(ours, flag[2:].replace("-", "_")) for flag, name in PROCESSES.items()}
@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     try:
         processes.join(environ)
+        compilation_cache.enable()
         train.main(
             config,
             ours.workdir,
