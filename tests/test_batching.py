@@ -39,6 +39,7 @@ def compiled(monkeypatch):
 def test_a_warm_model_compiles_nothing(tiny_model, compiled, monkeypatch):
     """Warmed up at each size of a batch and width of prompts, then asked anything."""
     monkeypatch.setattr(generation, "MAX_BATCH", 8)  # Fewer sizes to warm up.
+    jax.clear_caches()  # Of a model alike in this process.
     model = pali.load(tiny_model)
     rng = np.random.default_rng(0)
     many = list(rng.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8))
