@@ -27,6 +27,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 
 from pali import constraints, decoding, kept, narrowing, sharding
 from pali.config import PaLIConfig
+from pali.few_at_once import few_at_once
 from pali.models.pali import PaLI
 from pali.narrowing import Narrowed
 from pali.shortlist import Shortlists
@@ -383,7 +384,9 @@ def answer(
         return narrowed.mask(logits), cache
 
     batch = len(prompt)
-    encoded, mask = call("encode", visual_tokens, seen, prompt)
+    read = functools.partial(call, "encode")
+    length = visual_tokens.shape[1] + prompt.shape[1]
+    encoded, mask = few_at_once(read, length, visual_tokens, seen, prompt)
     cache = call("init_cache", encoded, mask, max_length)
     constrain = constraints.constraint(
         min_length=chosen.min_length,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from PIL import Image
 
 from pali import kept
 from pali.config import PaLIConfig
+from pali.few_at_once import few_at_once
 from pali.generation import batches
 from pali.image import ImageError, Region, decode_image, resize, seen_region
 from pali.models.pali import PaLI
@@ -98,4 +100,8 @@ def see(
     config: PaLIConfig, params: Any, image: UInt8[Array, "b h w 3"]
 ) -> Float[Array, "b p d_vit"]:
     """The ViT over one batch; compiled once for each of its sizes."""
-    return cast("Array", PaLI(config).apply({"params": params}, image, method="look"))
+
+    def look(some: Array) -> Array:
+        return cast("Array", PaLI(config).apply({"params": params}, some, method="look"))
+
+    return few_at_once(look, math.prod(config.vit.grid), image)

@@ -31,7 +31,7 @@ LAYERS = [
         "web_page",
     ],
     ["asking", "benchmarks", "constraints", "drawing", "sheet", "shortlist"],
-    ["models", "compilation_cache", "kept"],
+    ["models", "compilation_cache", "few_at_once", "kept"],
     ["losses", "vocabulary_loss", "decoding"],
     [
         "optim",
