@@ -13,15 +13,19 @@ PALI_TRACEBACK=1 a refused request shows where in the code it was refused.
 
 from __future__ import annotations
 
+import _thread
 import argparse
+import contextlib
 import difflib
 import errno
 import importlib
 import io
 import os
 import sys
+import threading
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pali
 from pali import asking
@@ -81,21 +85,9 @@ def overview() -> str:
 
 
 def _run(name: str, words: Sequence[str]) -> int:
-    command = importlib.import_module(f"pali.commands.{name}")
-    parser = argparse.ArgumentParser(
-        prog=f"pali {name}",
-        description=command.SUMMARY,
-        epilog=command.EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    command.add_arguments(parser)
     try:
-        _quieten()
-        with asking.notices_to(lambda notice: _complain(f"pali {name}: {notice}")):
-            status = command.run(_parse(parser, words))
-        sys.stdout.flush()
-        return status
+        with _hearing_ctrl_c():
+            return _command(name, words)
     except SystemExit as end:  # argparse has printed its help, or what it did not understand.
         return int(end.code or 0)
     except CommandError as error:
@@ -110,12 +102,75 @@ def _run(name: str, words: Sequence[str]) -> int:
         # The reader (`| head`) has seen enough. What Python would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _complain(f"pali {name}: the results cannot be written: {error.strerror}")
-        return 2
+    except Exception as error:
+        if _interrupted(error):
+            _complain(f"pali {name}: interrupted")
+            return 130
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _complain(f"pali {name}: the results cannot be written: {error.strerror}")
+            return 2
+        _complain(f"pali {name}: {_crash(error)}\n")
+        raise
+
+
+def _command(name: str, words: Sequence[str]) -> int:
+    command = importlib.import_module(f"pali.commands.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"pali {name}",
+        description=command.SUMMARY,
+        epilog=command.EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    _quieten()
+    with asking.notices_to(lambda notice: _complain(f"pali {name}: {notice}")):
+        status = command.run(_parse(parser, words))
+    sys.stdout.flush()
+    return status
+
+
+@contextlib.contextmanager
+def _hearing_ctrl_c() -> Iterator[None]:
+    """A KeyboardInterrupt that Python drops is raised again: one within a callback.
+
+    JAX has one for whenever garbage is collected, which is often while modules are imported.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            later = threading.Timer(0.01, _thread.interrupt_main)  # At once, it would be lost here.
+            later.daemon = True
+            later.start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether a KeyboardInterrupt led to it, as numpy's import makes of one an ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _crash(error: Exception) -> str:
+    """One paragraph before the traceback of what no command foresaw."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    said = f"{type(error).__name__}: {str(error).strip() or 'nothing more is said'}"
+    return (
+        f"stopped by an error that it does not know: {said.splitlines()[0]}\n"
+        f"It arose in {own[-1].filename}, line {own[-1].lineno}. If that is a file of yours, look "
+        "there; if not, this is a bug, and what follows is what to report."
+    )
 
 
 def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:

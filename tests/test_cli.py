@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
 import csv
+import gc
 import importlib
 import io
 import json
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ import pytest
 from PIL import Image
 
 import pali
-from pali import compilation_cache
+from pali import cli, compilation_cache
 from pali.checkpoints import pretrained
 from pali.cli import COMMANDS, main, overview
 from pali.commands import (
@@ -561,3 +563,48 @@ def test_ctrl_c_while_a_block_would_lose_it_is_kept_for_its_end():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with interrupted_at_the_end():
         pass
+
+
+@pytest.mark.usefixtures("listens_to_ctrl_c")
+def test_ctrl_c_within_a_callback_is_not_lost():
+    """Real garbage collection, whose callbacks' exceptions Python drops."""
+
+    def press(*_):
+        gc.callbacks.remove(press)
+        signal.raise_signal(signal.SIGINT)
+
+    def collect():
+        gc.callbacks.append(press)
+        with cli._hearing_ctrl_c():
+            gc.collect()
+            for _ in range(500):
+                time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        collect()
+
+
+def test_what_a_module_makes_of_ctrl_c_is_an_interruption(monkeypatch, capsys):
+    def run(_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as pressed:
+            raise ImportError("numpy._core.multiarray failed to import") from pressed
+
+    monkeypatch.setattr(doctor, "run", run)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "pali doctor: interrupted\n"
+
+
+def test_a_crash_says_first_what_and_where(tmp_path, monkeypatch, capsys):
+    """In a file of the user's, called by a library."""
+    path = tmp_path / "mine.py"
+    path.write_text("def length(row):\n    return len(row['caption'])\n")
+    module = types.ModuleType("mine")
+    exec(compile(path.read_text(), path, "exec"), module.__dict__)
+    monkeypatch.setattr(doctor, "run", lambda _: np.apply_along_axis(module.length, 0, np.eye(2)))
+    with pytest.raises(IndexError):
+        main(["doctor"])
+    first, where, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith("pali doctor: stopped by an error that it does not know: IndexError:")
+    assert f"{path}, line 2." in where
