@@ -131,16 +131,16 @@ def presets_of(
 
 def read_params(config: Any, folder: Path) -> Any:
     """Our parameters of what `write` wrote."""
-    import jax.numpy as jnp
+    import jax
 
     from pali.checkpoints import initial
 
     tensors = dict(initial.take_half(folder / "language", "mt5", config).tensors)
     tensors |= initial.take_half(folder / "vision", "vit", config).tensors
     params = initial.initial_params(config, 0, tensors)
-    params["projection"] = {"kernel": jnp.asarray(np.load(folder / "kernel.npy"))}
-    params["projection"]["bias"] = jnp.zeros(config.mt5.width)
-    return params
+    params["projection"] = {"kernel": np.load(folder / "kernel.npy")}
+    params["projection"]["bias"] = np.zeros(config.mt5.width, np.float32)
+    return jax.device_put(params)
 
 
 def params_of(config: Any, folder: Path, chosen: str) -> tuple[Any, Any]:

@@ -124,7 +124,7 @@ def measure(config: Config, batch: int, pictures: int, steps: int) -> str:
         (pipeline.Task(lang, Captions(lang, files, mt5.vocab_size), (decode,)), 1.0)
         for lang in COCO_35L
     ]
-    params, _ = train.start_from(config)
+    params = jax.device_put(train.start_from(config)[0])
     start = time.perf_counter()
     cached = with_cached_tokens(config, pixels, params)
     fill = (time.perf_counter() - start) / pictures

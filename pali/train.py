@@ -56,6 +56,7 @@ State = dict[str, Any]
 """step, params (the trained ones), opt_state, and how many steps were `unusable`."""
 
 
+@interruption.at_once()
 def main(
     config: Config,
     workdir: str | os.PathLike,
@@ -135,9 +136,11 @@ def main(
         start = int(state["step"])
         tokenizer = Tokenizer(data.tokenizer)
         forgetting = Forgetting(config, workdir, tokenizer) if config.forgetting_tasks else None
-        if forgetting is not None:
+        if forgetting is not None and (start == 0 or not forgetting.knows(0)):
+            old = sharding.distribute(trained, where["params"]) if start else state["params"]
             with interruption.resumable("before the first step"):
-                forgetting.before(params, signals.check, again=start == 0)
+                forgetting.before(optim.join(old, frozen), signals.check)
+            del old
         del params, trained
         if config.objective == "generate":
             for name, share in data.cut_shares().items():
@@ -173,7 +176,8 @@ def main(
             for step, own in batches:
                 batch = sharding.global_batch(own, mesh)
                 if step == start + 1:
-                    first_batch.write(workdir, own, tokenizer)
+                    if first:
+                        first_batch.write(workdir, data.pictured(start), tokenizer)
                     log.operations = flops.of_step(config, state["params"], frozen, batch)
                 trace.before(step)
                 state, sums = train_fn(state, frozen, batch)
@@ -189,9 +193,12 @@ def main(
                     except interruption.Asked:
                         evaluated = False
                 stopping = signals.stopping()
-                if step % config.checkpoint_every == 0 or last or stopping:
+                no_best = bool(scores) and config.keep_best not in {None, *scores}
+                if step % config.checkpoint_every == 0 or last or stopping or no_best:
                     log.check()
                     store.save(step, state, note, scores, evaluated=evaluated)
+                if no_best:
+                    logs.check_score(config, scores)
                 if stopping and not (last and evaluated):
                     store.wait()
                     raise interruption.stopped(f"after step {step:,}")

@@ -20,7 +20,7 @@ TINY = PaLIConfig(
 
 @pytest.fixture(scope="module")
 def params():
-    return initial.random_params(TINY, 0)
+    return jax.device_put(initial.random_params(TINY, 0))
 
 
 def gradients(params, seed=0):

@@ -9,6 +9,7 @@ is wanted; nothing is made at random that is not kept.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pali.checkpoints import components, merge, positions, pretrained
@@ -51,7 +51,7 @@ FREE = (
 def random_params(config: PaLIConfig, seed: int, leave: Iterable[str] = ()) -> Params:
     """Freshly initialised parameters, a pure function of the seed, but for the names in `leave`.
 
-    Those are not even computed.
+    Those are not even computed. NumPy arrays.
     """
     left = frozenset(leave)
 
@@ -59,7 +59,10 @@ def random_params(config: PaLIConfig, seed: int, leave: Iterable[str] = ()) -> P
         flat = merge.flatten(init_params(config, key))
         return {name: leaf for name, leaf in flat.items() if name not in left}
 
-    return merge.unflatten(jax.jit(wanted)(jax.random.key(seed)))
+    # By the host: a device may have room for its share of a model, and not for all of it.
+    with jax.default_device(_host()):
+        made = jax.jit(wanted)(jax.random.key(seed))
+    return merge.unflatten({name: np.asarray(leaf) for name, leaf in made.items()})
 
 
 class Taken(NamedTuple):
@@ -133,7 +136,7 @@ def take_model(source: str | os.PathLike, config: PaLIConfig) -> Taken:
 
 
 def initial_params(config: PaLIConfig, seed: int, tensors: Mapping[str, Tensor]) -> Params:
-    """All parameters of a model: those given, the others random by the seed."""
+    """All parameters of a model: those given, the others random by the seed. NumPy arrays."""
     flat = merge.flatten(pretrained.expected_params(config))
     layers = {name: merge.separate(name, leaf.shape) for name, leaf in flat.items()}
     whole = {name for name, own in layers.items() if all(layer in tensors for layer in own)}
@@ -146,8 +149,15 @@ def initial_params(config: PaLIConfig, seed: int, tensors: Mapping[str, Tensor])
         if name not in whole:  # a stack of which some layers are random
             array[...] = made[name]
         merge.read_into(array, given, tensors, "a source of init")
-        made[name] = jnp.asarray(array)
+        made[name] = array
     return merge.unflatten({name: made[name] for name in flat})
+
+
+def _host() -> Any:
+    """The CPU, or None where JAX_PLATFORMS leaves it out."""
+    with contextlib.suppress(RuntimeError):
+        return jax.local_devices(backend="cpu")[0]
+    return None
 
 
 def _on_grid(

@@ -399,7 +399,7 @@ def _preserved(keep: int, best: str | None) -> Any:
     return ocp.checkpoint_managers.AnyPreservationPolicy([newest, ranked])
 
 
-LOWER = ("loss", "cer", "wer", "cer_no_spaces", "unparsed", "wrong_language")
+LOWER = ("loss", "contrast", "patches", "cer", "wer", "cer_no_spaces", "unparsed", "wrong_language")
 """Scores of which less is better."""
 
 

@@ -76,7 +76,8 @@ class Inputs:
             Tokenizer(self.tokenizer).check_fits(config.model.mt5.vocab_size)
         self._mixture, tokens = self._read("train"), None
         self._evaluation = {
-            split: self._batches(self._read(split), None)[-1] for split in config.eval_splits
+            split: self._batches(self._read(split), None, once=True)[-1]
+            for split in config.eval_splits
         }
         mixture = self._mixture
         self.prompts = prompts_of(mixture)
@@ -84,6 +85,8 @@ class Inputs:
             mixture = with_cached_tokens(config, mixture, params)
             tokens = (config.model.vit.num_visual_tokens, config.model.vit.width)
         self._drawn, self._examples, self._train = self._batches(mixture, tokens)
+        pictured = visual_token_cache.with_pictures(mixture)
+        self._pictured = self._batches(pictured, None)[-1]
         self._skips = Skips(config.data.max_skipped)
 
     def cut_shares(self) -> dict[str, float]:
@@ -122,6 +125,10 @@ class Inputs:
                 self._skips.add(codes, examples, step * len(codes))
             yield [_features(part) for part in parts]
 
+    def pictured(self, step: int) -> Sequence[Batch]:
+        """The batch of `train` that a step from 0 on reads, with pixels also of cached tokens."""
+        return [_features(part) for part in self._pictured[step]]
+
     def skipped(self) -> dict[str, int]:
         """How many examples of training were skipped so far, by reason."""
         return dict(self._skips.counts)
@@ -144,9 +151,13 @@ class Inputs:
         return found
 
     def evaluate(self, split: str) -> Iterator[Sequence[Batch]]:
-        """The first `eval_batches` batches of a split, the same each time; pictures as pixels."""
+        """The first `eval_batches` batches of a split, the same each time; pictures as pixels.
+
+        Of a single task each record is there once: the last batch is filled up with padding. A
+        mixture has no end.
+        """
         batches = self._evaluation[split]
-        for i in range(self._config.eval_batches):
+        for i in range(min(self._config.eval_batches, len(batches))):
             yield [_features(part) for part in batches[i]]
 
     def _read(self, split: str) -> pipeline.Mixture:
@@ -178,11 +189,11 @@ class Inputs:
         )
 
     def _batches(
-        self, mixture: pipeline.Mixture, tokens: tuple[int, int] | None
+        self, mixture: pipeline.Mixture, tokens: tuple[int, int] | None, *, once: bool = False
     ) -> tuple[list[tuple[grain.MapDataset, int]], list[grain.MapDataset], Any]:
         """Of each part (see `by_length`) all rows and their number in a batch, and this host's.
 
-        And this host's batches of these parts.
+        And this host's batches of these parts, without end unless a single task is read `once`.
         """
         config, data = self._config, self._config.data
         size = config.model.vit.image_size
@@ -194,6 +205,9 @@ class Inputs:
                 for lengths, part, rows in by_length(mixture, data, config.seed)
             ]
         examples = [pipeline.mixture_dataset(part, config.seed) for part, _, _ in parts]
+        if once and len(mixture) == 1:
+            records = len(mixture[0][0].source)
+            examples = [pipeline.one_epoch(examples[0], records, data.batch_size)]
         if config.patch_weight:
             square = pipeline.side(size, "patch_weight")
             show = ShowPatchWords(square, config.model.vit.grid[0], str(self.tokenizer))

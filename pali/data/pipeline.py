@@ -33,7 +33,7 @@ import grain
 from pali.config import ImageSize, PixelConfig, image_shape
 from pali.data.drawing import number_of
 from pali.data.mixing import Interleaved
-from pali.data.skipping import UNUSABLE, skipped
+from pali.data.skipping import UNUSABLE, RecordError, skipped
 
 Example = dict[str, Any]
 """One example: field name -> str, int, bytes, list of str, or NumPy array."""
@@ -217,6 +217,13 @@ def mixture_dataset(mixture: Mixture, seed: int) -> grain.MapDataset:
     return grain.MapDataset.select_from_datasets(parts, Interleaved(rates))
 
 
+def one_epoch(examples: grain.MapDataset, records: int, batch_size: int) -> grain.MapDataset:
+    """The first `records` examples, and padding up to a whole number of batches."""
+    return grain.MapDataset.source(
+        Filled(examples, records, -(-records // batch_size) * batch_size)
+    )
+
+
 def batch_dataset(
     examples: grain.MapDataset, convert: Function, batch_size: int, shares: Shares = WHOLE
 ) -> grain.MapDataset:
@@ -281,6 +288,25 @@ def iterate(
             grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_in_worker
         )
     return dataset.__iter__()
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The first examples, and then what stands in the place of one that cannot be used."""
+
+    examples: grain.MapDataset
+    used: int
+    length: int
+
+    def __len__(self) -> int:
+        """Padding included."""
+        return self.length
+
+    def __getitem__(self, index: int) -> Example:
+        """An example, or padding."""
+        if index < self.used:
+            return cast("Example", self.examples[index])
+        return skipped(RecordError("row", "the last batch has no further record"))
 
 
 @dataclass(frozen=True)

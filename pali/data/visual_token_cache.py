@@ -69,8 +69,7 @@ class LookUpVisualTokens:
           RecordError: the picture cannot be used.
           ValueError: the cache does not have it, or its tokens are damaged.
         """
-        view = number_of(f"{example['draw']}/view") % self.views if self.views > 1 else 0
-        key = picture_content.key_of(self.makers, self.content(example), view)
+        key = self.key(example, self.view(example))
         store = _open(self.folder, self.origin)
         if key in store.unusable:
             raise RecordError(*store.unusable[key])
@@ -84,6 +83,10 @@ class LookUpVisualTokens:
                 "looks for pictures anew"
             )
         return example | {"visual_tokens": store.tokens(place)}
+
+    def view(self, example: Example) -> int:
+        """Which view this visit draws."""
+        return number_of(f"{example['draw']}/view") % self.views if self.views > 1 else 0
 
     def content(self, example: Example) -> str:
         """What the picture is."""
@@ -136,6 +139,20 @@ class Pictures:
             ]
         )
         return None if " at 0x" in name else name
+
+
+@dataclass(frozen=True)
+class ShowView:
+    """Per-example function: in place of visual tokens, the picture that they were made of."""
+
+    look_up: LookUpVisualTokens
+    makes_image: ClassVar[bool] = True
+
+    def __call__(self, example: Example) -> Example:
+        """Adds "image" u8[h w 3], unless records left it out; raises what making it raises."""
+        if any(getattr(maker, "left_out", False) for maker in self.look_up.makers):
+            return example
+        return example | {"image": self.look_up.picture(example, self.look_up.view(example))}
 
 
 Lacking = dict[bytes, tuple[Pictures, int, int]]
@@ -219,6 +236,18 @@ def use_cache(
     return [
         (task if part is None else _with_tokens(part), rate)
         for (task, rate), part in zip(mixture, parts, strict=True)
+    ]
+
+
+def with_pictures(mixture: Mixture) -> list[tuple[Task, float]]:
+    """The mixture of `use_cache` with the pictures again that its visual tokens were made of."""
+
+    def shown(function: Function) -> Function:
+        return ShowView(function) if isinstance(function, LookUpVisualTokens) else function
+
+    return [
+        (replace(task, functions=tuple(shown(f) for f in task.functions)), rate)
+        for task, rate in mixture
     ]
 
 

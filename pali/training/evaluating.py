@@ -63,6 +63,11 @@ class Evaluation:
             prompts=data.prompts,
         )
 
+    @property
+    def asked(self) -> list[list[str | int]]:
+        """What it asks: of each split the task, its name and how many examples."""
+        return [[split.task, split.name, len(split.examples)] for split in self._splits]
+
     def run(
         self, step: int, params: Params, check: Callable[[], None]
     ) -> dict[str, dict[str, float]]:
@@ -99,7 +104,8 @@ class Evaluation:
                 for line in sorted(lines, key=lambda line: line["id"])[:EXAMPLES]:
                     say(f"  {line['prompt']} -> {line['prediction']!r}, {line['references'][0]!r}")
         if writes:
-            text = json.dumps({"step": step, "scores": scores}, indent=1, ensure_ascii=False)
+            found_now = {"step": step, "asked": self.asked, "scores": scores}
+            text = json.dumps(found_now, indent=1, ensure_ascii=False)
             (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
         for line in summary.lines(scores):
             say(line)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import jax
 import numpy as np
 
 from pali import sheet
@@ -32,15 +31,14 @@ def write(workdir: Path, parts: Sequence[Batch], tokenizer: Tokenizer) -> Path:
       parts: the batch, as the model gets it; texts that are cut are shown cut.
       tokenizer: makes text of it again.
     """
+    shown = [
+        _row(part, row, tokenizer)
+        for part in parts
+        for row in range(min(_rows(part), max(1, ROWS // len(parts))))
+    ]
     path = workdir / FILE
-    if jax.process_index() == 0:
-        shown = [
-            _row(part, row, tokenizer)
-            for part in parts
-            for row in range(min(_rows(part), max(1, ROWS // len(parts))))
-        ]
-        page = sheet.page("The first batch, as the model reads it", shown)
-        path.write_text(page, encoding="utf-8")
+    page = sheet.page("The first batch, as the model reads it", shown)
+    path.write_text(page, encoding="utf-8")
     return path
 
 
@@ -49,7 +47,7 @@ def _rows(part: Batch) -> int:
 
 
 def _row(part: Batch, row: int, tokenizer: Tokenizer) -> sheet.Shown:
-    """One example; what is padding is left out, and so is a picture that is only tokens."""
+    """One example; what is padding is left out."""
     pictured = bool(part["image_mask"][row]) if "image_mask" in part else True
     image = np.asarray(part["image"][row]) if "image" in part and pictured else None
     if "encoder_input_tokens" not in part:

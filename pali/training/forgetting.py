@@ -71,16 +71,19 @@ class Forgetting:
         self._evaluation = Evaluation(config, workdir, tokenizer, tasks, FOLDER)
         self._workdir = workdir
 
-    def before(self, params: Params, check: Callable[[], None], *, again: bool) -> None:
-        """Scores of the parameters that the run starts from; `again` though they are known."""
-        if again or self._read(0) is None:
-            say("what the model can do before it is trained:")
-            self._evaluation.run(0, params, check)
-            processes.meet("scores before training")
+    def knows(self, step: int) -> bool:
+        """Whether there are scores of that step, of what is asked now."""
+        return self._read(step) is not None
+
+    def before(self, params: Params, check: Callable[[], None]) -> None:
+        """Scores of the parameters that the run starts from."""
+        say("what the model can do before it is trained:")
+        self._evaluation.run(0, params, check)
+        processes.meet("scores before training")
 
     def after(self, step: int, params: Params, check: Callable[[], None]) -> list[Row]:
         """Scores of the trained parameters, and the table of both, written and shown."""
-        if self._read(step) is None:
+        if not self.knows(step):
             say("what it can do now:")
             self._evaluation.run(step, params, check)
             processes.meet("scores after training")
@@ -95,9 +98,11 @@ class Forgetting:
     def _read(self, step: int) -> list[Record] | None:
         path = self._workdir / FOLDER / str(step) / "metrics.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))["scores"]
+            found = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # ValueError: a run was killed while writing it.
             return None
+        # The config may have named other tasks, or another number of examples.
+        return found["scores"] if found.get("asked") == self._evaluation.asked else None
 
 
 def rows(before: Sequence[Record], after: Sequence[Record]) -> list[Row]:

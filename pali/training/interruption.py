@@ -3,14 +3,15 @@
 """Being asked to stop: a run finishes the step in hand, saves, and goes on another time.
 
 An evaluation takes longer than a step, and is given up between two of its batches: the checkpoint
-of its step notes that, and the run that goes on from there begins with it.
+of its step notes that, and the run that goes on from there begins with it. Before the first step
+and after the last there is nothing to save, and a run ends at once, resumable as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import jax
@@ -24,12 +25,35 @@ sysexits.h, EX_TEMPFAIL: try again later.)"""
 
 
 class Interrupted(Exception):
-    """Training was asked to stop, and has saved its state."""
+    """Training was asked to stop, and has saved its state if there was any to save."""
 
 
 def stopped(where: str) -> Interrupted:
     """What ends a run that stops `after step 7`."""
     return Interrupted(f"stopped {where}; the same command goes on there")
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """While it lasts, and outside of `Signals`, SIGINT and SIGTERM end the run where it is.
+
+    Raises:
+      Interrupted: instead of whatever the signal led to.
+    """
+    arrived = False
+
+    def end(*_: object) -> None:
+        nonlocal arrived
+        arrived = True
+        raise KeyboardInterrupt
+
+    with _handled_by(end):
+        try:
+            yield
+        except BaseException:
+            if not arrived:
+                raise
+            raise Interrupted("stopped with nothing to save; the same command goes on") from None
 
 
 @contextlib.contextmanager
@@ -56,10 +80,9 @@ class Signals:
         """Takes the signals over."""
         self._arrived = self._agreed = False
         self._times = 0
-        # Of several processes JAX itself takes SIGTERM.
         self._alone = jax.process_count() == 1
-        wanted = (signal.SIGINT, signal.SIGTERM) if self._alone else (signal.SIGINT,)
-        self._before = {number: signal.signal(number, self._note) for number in wanted}
+        self._handled = contextlib.ExitStack()
+        self._handled.enter_context(_handled_by(self._note))
         return self
 
     def __exit__(
@@ -69,8 +92,7 @@ class Signals:
         trace: TracebackType | None,
     ) -> None:
         """Gives them back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handled.close()
 
     def stopping(self) -> bool:
         """Whether the run stops here, the same in all processes."""
@@ -93,3 +115,16 @@ class Signals:
         if not self._alone:
             signal.raise_signal(signal.SIGTERM)
         say("stopping after this step, and saving; once more to stop at once")
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[..., None]) -> Iterator[None]:
+    # Of several processes JAX itself takes SIGTERM.
+    alone = jax.process_count() == 1
+    wanted = (signal.SIGINT, signal.SIGTERM) if alone else (signal.SIGINT,)
+    before = {number: signal.signal(number, handler) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

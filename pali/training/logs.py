@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,6 @@ from pali.types import Batch
 
 FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
-
-SCORES = ("loss", "accuracy", "exact", "class_accuracy", "contrast", "patches")
-"""Names of `means`; which of them there are depends on the objective."""
 
 
 class UnusableStep(Exception):
@@ -170,20 +167,33 @@ class Logs:
             self._board.add(step, found)
 
 
-def check_score(config: Config) -> None:
-    """ValueError if `keep_best` names what no evaluation of the run can score."""
-    if config.keep_best is None:
+def check_score(config: Config, found: Collection[str] = ()) -> None:
+    """ValueError if `keep_best` names what no evaluation of the run can score.
+
+    Args:
+      config: the experiment.
+      found: names of the scores of an evaluation, once there was one: before, nobody knows which
+        metrics a task has.
+    """
+    if config.keep_best is None or config.keep_best in found:
         return
-    split, _, score = config.keep_best.rpartition("/")
-    # Which metrics a task has is known when it is read; a split of the mixture has its means.
-    if split in config.eval_splits and score in SCORES:
+    known = sorted(found) or [
+        *(f"{split}/{name}" for split in config.eval_splits for name in _names(config)),
+        *(f"{task}/SPLIT/METRIC" for task in config.eval_tasks),
+    ]
+    task = config.keep_best.split("/")[0]
+    if config.keep_best in known or (task in config.eval_tasks and not found):
         return
-    if split.split("/")[0] in config.eval_tasks:
-        return
-    known = [f"{split}/{name}" for split in config.eval_splits for name in SCORES]
-    known += [f"{task}/SPLIT/METRIC" for task in config.eval_tasks]
     hint = f"it has {', '.join(known)}" if known else "set eval_splits or eval_tasks"
     raise ValueError(f"keep_best is {config.keep_best!r}, which is no score of this run: {hint}")
+
+
+def _names(config: Config) -> list[str]:
+    """What `means` has of the objective."""
+    names = ["loss", "accuracy"] + ["exact"] * (config.objective == "generate")
+    weights = {"class_accuracy": config.class_weight, "contrast": config.contrast_weight}
+    weights |= {"patches": config.patch_weight}
+    return names + [name for name, weight in weights.items() if weight]
 
 
 def means(batches: Sequence[Sums]) -> dict[str, float]:

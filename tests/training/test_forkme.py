@@ -5,6 +5,7 @@
 import dataclasses
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import jax
@@ -134,6 +135,34 @@ def test_what_was_forgotten_is_told_by_language_and_only_once(tuned, capsys):
     assert before.stat().st_mtime_ns == stamp
     assert (workdir / "forgetting.md").read_text() == text
     assert "what it can do now" not in capsys.readouterr().err
+
+
+def test_what_was_asked_otherwise_is_asked_again(tuned, tmp_path, capsys):
+    workdir = shutil.copytree(tuned[0], tmp_path / "copy")
+    asked = "what the model can do before it is trained"
+    config = dataclasses.replace(tuned[1], eval_limit=1)  # there are two English examples
+    train.main(config, workdir)
+    assert asked in capsys.readouterr().err
+    scores = json.loads((workdir / "forgetting/0/metrics.json").read_text())["scores"]
+    assert scores[0]["n"] == 2
+    train.main(config, workdir)
+    assert asked not in capsys.readouterr().err
+
+
+def test_a_best_score_that_there_is_not_ends_the_run_after_a_save(tuned, tmp_path):
+    """What a task scores is known after its first evaluation: nothing of the run is lost."""
+    task = "forkme_birds"
+    config = dataclasses.replace(
+        tuned[1],
+        forgetting_tasks=(),
+        eval_tasks=(task,),
+        keep_best=f"{task}/validation/exact",
+        checkpoint_every=100,
+    )
+    with pytest.raises(ValueError, match=f"no score of this run: it has {task}/validation/chrf, "):
+        train.main(config, tmp_path)
+    with CheckpointStore(tmp_path, read_only=True) as store:
+        assert store.steps() == [2]
 
 
 def test_a_run_of_adapters_is_no_source_of_parameters(tuned):

@@ -110,9 +110,23 @@ def test_a_score_that_no_evaluation_has_is_refused(name):
         logs.check_score(config)
 
 
+@pytest.mark.parametrize("name", ["contrast", "class_accuracy", "patches"])
+def test_a_score_is_known_with_its_objective_alone(name):
+    config = dataclasses.replace(CONFIG, keep_best=f"validation/{name}")
+    with pytest.raises(ValueError, match="it has validation/loss, [a-z/]*y, validation/exact$"):
+        logs.check_score(config)
+
+
 @pytest.mark.parametrize("name", [None, "validation/loss", "t/validation/exact"])
 def test_a_score_that_an_evaluation_may_have_is_taken(name):
     logs.check_score(dataclasses.replace(CONFIG, keep_best=name, eval_tasks=("t",)))
+
+
+def test_a_score_that_the_first_evaluation_lacks_is_refused_with_those_it_has():
+    config = dataclasses.replace(CONFIG, keep_best="t/validation/exact", eval_tasks=("t",))
+    logs.check_score(config, {"t/validation/exact": 1.0})
+    with pytest.raises(ValueError, match="it has t/validation/cer, validation/loss$"):
+        logs.check_score(config, {"validation/loss": 2.0, "t/validation/cer": 1.0})
 
 
 def test_a_loss_that_is_no_number_is_null(tmp_path):

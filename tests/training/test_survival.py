@@ -62,10 +62,16 @@ def same_parameters(left, right):
 
 
 def test_asked_to_stop_while_it_evaluates_it_stops_soon_and_evaluates_anew(
-    config, tmp_path, programs_compiled_once
+    config, records, tmp_path, programs_compiled_once
 ):
     config = dataclasses.replace(
-        config, eval_every=2, checkpoint_every=4, keep_checkpoints=1, keep_best=BEST
+        config,
+        # Of two tasks, since an evaluation of one ends with its records.
+        data=dataclasses.replace(config.data, records=str(records / "two")),
+        eval_every=2,
+        checkpoint_every=4,
+        keep_checkpoints=1,
+        keep_best=BEST,
     )
     whole, workdir = tmp_path / "whole", tmp_path / "asked"
     train.main(config, whole)

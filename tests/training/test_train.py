@@ -33,7 +33,7 @@ from pali.training import workdir as workdirs
 
 
 def initial_params(config):
-    return train.start_from(config)[0]
+    return jax.device_put(train.start_from(config)[0])
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +178,10 @@ def test_cached_visual_tokens_train_as_pixels_do(config, tmp_path):
     )
     # Tokens are stored in bfloat16, so the losses agree to its rounding.
     np.testing.assert_allclose([e["loss"] for e in left], [e["loss"] for e in right], rtol=2e-3)
+    # The page shows the pictures, whatever the model reads.
+    page = (tmp_path / "pixels/first_batch.html").read_text()
+    assert page.count("<img") == config.data.batch_size
+    assert (tmp_path / "tokens/first_batch.html").read_text() == page
 
 
 @pytest.fixture(scope="module")
