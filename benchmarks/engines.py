@@ -99,8 +99,9 @@ def write_apart(folder: str) -> None:
 
 
 def quiet() -> None:
-    """Keeps transformers from talking."""
+    """Keeps transformers from talking, and JAX from taking the GPU's memory from the others."""
     os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    os.environ |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def tasks() -> Iterable[Any]:

@@ -22,9 +22,10 @@ threads. The first step of a turn is not: a virtual machine gives the memory tha
 back to its host while the others run, and fetching it again is nothing that training meets. "peak"
 is the highest own memory during one of those; on a GPU that of its allocator.
 
-"of matmul" is the share of the machine's own rate of matrix products (2048 x 2048, by the engine's
-library in the engine's precision, in the same process) that the operations of the step make up:
-those of the loss and its gradient by pali/training/flops.py, nothing counted twice.
+"of matmul" is the share of the machine's own rate of matrix products (2048 x 2048, on a GPU 8192 x
+8192, by the engine's library in the engine's precision, in the same process) that the operations of
+the step make up: those of the loss and its gradient by pali/training/flops.py, nothing counted
+twice. "time / peer" and "peak / peer" are of hf float32 and torch bfloat16.
 
 Measured on two cores of an AMD EPYC (Zen 5, AVX-512), idle, jax 0.10.2, torch 2.13.0, transformers
 5.23.0; the first losses agree (float32 13.03636 both, bfloat16 13.03333 and 13.03619):
@@ -63,6 +64,8 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2, "compiled": 1e-2}
 RATE = 1e-3
 WATCHED = 1
 """The step whose memory is measured; it is not timed."""
+SIDES = {"cpu": 2048, "cuda": 8192}
+"""Of the matrices whose product is timed: large enough that starting it takes no time."""
 TURN = 3
 """Steps of one engine before the next has its turn; the first is not timed."""
 
@@ -251,9 +254,10 @@ def pali_step(arguments: argparse.Namespace, folder: Path, engine: str) -> tuple
         return jax.block_until_ready(sums["loss"]) / sums["count"]
 
     def matmul() -> float:
-        x = jnp.ones((2048, 2048), dtype)
+        side = SIDES["cpu" if jax.default_backend() == "cpu" else "cuda"]
+        x = jnp.ones((side, side), dtype)
         product = jax.jit(lambda x: jnp.matmul(x, x, preferred_element_type=jnp.float32))
-        return rate_of(lambda: jax.block_until_ready(product(x)))
+        return rate_of(lambda: jax.block_until_ready(product(x)), side)
 
     def peak() -> int:
         return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
@@ -305,14 +309,15 @@ def torch_step(arguments: argparse.Namespace, folder: Path, engine: str) -> tupl
         return loss.item()
 
     def matmul() -> float:
-        x = torch.ones(2048, 2048, device=device, dtype=torch.bfloat16 if half else torch.float32)
+        side, dtype = SIDES[device], torch.bfloat16 if half else torch.float32
+        x = torch.ones(side, side, device=device, dtype=dtype)
 
         def product() -> None:
             x @ x
             if device == "cuda":
                 torch.cuda.synchronize()
 
-        return rate_of(product)
+        return rate_of(product, side)
 
     def peak() -> int:
         return torch.cuda.max_memory_allocated() if device == "cuda" else 0
@@ -320,15 +325,15 @@ def torch_step(arguments: argparse.Namespace, folder: Path, engine: str) -> tupl
     return step, matmul, peak
 
 
-def rate_of(product: Callable[[], Any]) -> float:
-    """Operations per second of a product of two matrices of 2048 x 2048, at best."""
+def rate_of(product: Callable[[], Any], side: int) -> float:
+    """Operations per second of a product of two square matrices, at best."""
     product()
     seconds = []
     for _ in range(8):
         start = time.perf_counter()
         product()
         seconds.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(seconds)
+    return 2 * side**3 / min(seconds)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ the first, the ViT's positions resampled from 16 x 16 patches to 42 x 42. The pa
 for 17B alone.
 
 Hardware: pods; `mesh` is for 8 devices and more (3b, so400m) or 256 and more (15b, 17b), see
-docs/scaling.md. The data: docs/datasets.md. The ViT-G and ViT-e of the paper were never published:
-weights of your own go to the path in VISION. `so400m` is what can be started from public weights
-alone, as large as 3B. Nobody has trained these with this code: there is no expected result.
+docs/scaling.md. The data: every task of the mixture is prepared first, docs/datasets.md. Names of
+the hub (google/…) need `pip install 'open-pali[train,hf]'`. The ViT-G and ViT-e of the paper were
+never published: weights of your own go to the path in VISION. `so400m` is what can be started from
+public weights alone, as large as 3B. Nobody has trained these with this code: there is no expected
+result.
 
 Where the numbers are from: resolutions, which parts are trained, the steps of the second phase,
 the warm-up and the peaks of the rate are reported by notes on the paper. Adafactor without momentum

@@ -420,8 +420,9 @@ def _unusable(steps: Sequence[int], data: inputs.Inputs, workdir: Path) -> str:
     return (
         f"the loss of step {steps[0]:,} or its gradient is no number; nothing was updated by it, "
         "and the newest checkpoint is from before. Go on from it with a lower "
-        "optim.learning_rate, or look for bad values in the weights of init and in the examples "
-        f"that are listed in {path}; max_unusable_steps lets some steps like this pass"
+        "optim.learning_rate and --allow-config-change, or look for bad values in the weights of "
+        f"init and in the examples that are listed in {path}; max_unusable_steps lets some steps "
+        "like this pass"
     )
 
 

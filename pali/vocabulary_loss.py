@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-entropy over a large vocabulary that never holds the logits of all positions at once.
+"""Cross-entropy over a large vocabulary that holds the logits of some positions at a time.
 
 The logits of a few target positions of every row are made, their share of the loss and, while
 training, of the gradients is taken from them, and they are let go. The loss is the end of the
@@ -10,7 +10,8 @@ Hsu et al. 2024, "Liger Kernel", arXiv 2410.10989). Three products of states, he
 the plain loss has too; recomputing logits part by part of the vocabulary would take four.
 
 What parts cost: the head's gradient is added up once for each, V·D numbers read and written. With
-at least FEWEST positions in a part the products outweigh that.
+at least FEWEST positions in a part the products outweigh that; what is too little for two such
+parts is done at once.
 
 Parts are cut along the target positions, so that each has all rows of the batch, however these are
 divided among devices, and the vocabulary whole, however it is divided. All else is sums and maxima

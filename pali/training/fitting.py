@@ -163,7 +163,9 @@ def _alternatives(config: Config, mesh: MeshConfig) -> Iterator[tuple]:
     """(words, what makes the config, mesh) of everything that may need less."""
     data, optim, model = config.data, config.optim, config.model
     parts = 2 * config.accumulate
-    if data.batch_size % (parts * mesh.shares) == 0:
+    # Of a batch in parts of different lengths, the rows of each are divided.
+    rows = data.rows_multiple if data.short else data.batch_size
+    if rows % (parts * mesh.shares) == 0:
         yield f"--accumulate {parts}", lambda: replace(config, accumulate=parts), mesh
     if {model.vit.remat, model.mt5.remat} != {"full"}:
         vit, mt5 = (replace(half, remat="full") for half in (model.vit, model.mt5))
@@ -200,7 +202,8 @@ def _advice(config: Config, mesh: MeshConfig, plan: Plan) -> str:
     lines = "\n".join(table(config, mesh, plan))
     found = settings(config, mesh, plan)
     helping = "\n".join(f"  {setting.words}: {_size(setting.saves)} less" for setting in found)
-    most = f"What would save most, each by itself:\n{helping}\n" if found else ""
+    changed = "(with --allow-config-change where the workdir has checkpoints)"
+    most = f"What would save most, each by itself {changed}:\n{helping}\n" if found else ""
     return f"The plan:\n{lines}\n{most}"
 
 

@@ -42,6 +42,11 @@ def test_what_helps_is_said_by_how_much_and_the_most_first(config):
     assert [s.saves for s in found] == sorted((s.saves for s in found), reverse=True)
     every = {words for words, _, _ in fitting._alternatives(config, ONE)}
     assert {"--accumulate 2", "--optim.freeze 'vit/.*'"} <= every
+    # Parts of different lengths have rows of their own, which two may not divide.
+    parts = dataclasses.replace(config.data, short=((8, 8),), rows_multiple=1)
+    uneven = dataclasses.replace(config, data=parts)
+    every = {words for words, *_ in fitting._alternatives(uneven, ONE)}
+    assert "--accumulate 2" not in every
     frozen = dataclasses.replace(config, optim=OptimConfig("adafactor", freeze=("vit/.*",)))
     every = {words for words, _, _ in fitting._alternatives(frozen, ONE)}
     assert "--data.visual-token-cache visual_tokens" in every
