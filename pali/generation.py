@@ -385,8 +385,8 @@ def answer(
 
     batch = len(prompt)
     read = functools.partial(call, "encode")
-    length = visual_tokens.shape[1] + prompt.shape[1]
-    encoded, mask = few_at_once(read, length, visual_tokens, seen, prompt)
+    gated = 2 * config.mt5.mlp_dim * (visual_tokens.shape[1] + prompt.shape[1])
+    encoded, mask = few_at_once(read, gated, visual_tokens, seen, prompt)
     cache = call("init_cache", encoded, mask, max_length)
     constrain = constraints.constraint(
         min_length=chosen.min_length,

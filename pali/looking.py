@@ -104,4 +104,4 @@ def see(
     def look(some: Array) -> Array:
         return cast("Array", PaLI(config).apply({"params": params}, some, method="look"))
 
-    return few_at_once(look, math.prod(config.vit.grid), image)
+    return few_at_once(look, math.prod(config.vit.grid) * config.vit.mlp_dim, image)

@@ -19,22 +19,24 @@ def both(x, mask):
 
 
 @pytest.mark.parametrize(
-    ("rows", "positions", "at_once"),
+    ("rows", "widest", "at_once"),
     [
         (8, TOGETHER // 2, 2),
         (8, TOGETHER // 3, 2),
+        (9, TOGETHER // 3, 3),
         (36, TOGETHER // 4, 4),
+        (36, TOGETHER // 10, 9),
         (8, 2 * TOGETHER, 1),
         (8, TOGETHER // 8, 8),
         (7, TOGETHER // 2, 7),
         (1, TOGETHER // 2, 1),
     ],
 )
-def test_results_are_those_of_the_whole(rows, positions, at_once):
+def test_results_are_those_of_the_whole(rows, widest, at_once):
     rng = np.random.default_rng(0)
     x, mask = rng.normal(size=(rows, 3)).astype(np.float32), rng.random(rows) < 0.5
     calls.clear()
-    found = jax.jit(lambda *batch: few_at_once(both, positions, *batch))(x, mask)
+    found = jax.jit(lambda *batch: few_at_once(both, widest, *batch))(x, mask)
     assert calls == [at_once]
     jax.tree.map(np.testing.assert_array_equal, found, both(x, mask))
 
