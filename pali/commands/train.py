@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Reads the config, applies the changes and trains."""
+def parse(arguments: argparse.Namespace) -> tuple[Config, argparse.Namespace]:
+    """The config with its changes, and what is said beside it."""
     import tyro
 
     path, variant = find_config(arguments.config)
@@ -71,8 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
         own.add_argument(flag)
     ours, fields = own.parse_known_args(arguments.overrides)
     default = load_config(path, variant)
-    config = tyro.cli(type(default), default=default, args=fields, prog=own.prog)
+    return tyro.cli(type(default), default=default, args=fields, prog=own.prog), ours
 
+
+def run(arguments: argparse.Namespace) -> int:
+    """Reads the config, applies the changes and trains."""
+    config, ours = parse(arguments)
     if reads_registry(config):
         import_seqio_bridge()
     from pali import compilation_cache, processes, train

@@ -84,7 +84,7 @@ def count(function: Callable[..., Any], *arguments: Any) -> float:
 
 def _of(jaxpr: core.Jaxpr) -> float:
     total = 0.0
-    for equation in jaxpr.eqns:
+    for equation in _read(jaxpr):
         name, parameters = equation.primitive.name, equation.params
         sizes: list[tuple[int, ...]] = [getattr(v.aval, "shape", ()) for v in equation.invars]
         if name == "dot_general":
@@ -99,6 +99,17 @@ def _of(jaxpr: core.Jaxpr) -> float:
             # Of the branches of a condition one is taken.
             total += times * (max(inner, default=0.0) if name == "cond" else sum(inner))
     return total
+
+
+def _read(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
+    """The equations of whose results something becomes; XLA leaves out the others as well."""
+    wanted = {id(variable) for variable in jaxpr.outvars}
+    found = []
+    for equation in reversed(jaxpr.eqns):
+        if any(id(variable) in wanted for variable in equation.outvars):
+            wanted |= {id(variable) for variable in equation.invars}
+            found.append(equation)
+    return found
 
 
 def _outputs(equation: core.JaxprEqn) -> int:

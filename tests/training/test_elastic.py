@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from pali import train
 from pali.config import LoRAConfig, OptimConfig
 from pali.mesh_config import MeshConfig
+from pali.training import interruption
 from tests.training import forked, survival
 
 TASKS = """
@@ -69,7 +72,7 @@ def start(programs_compiled_once):
     return start
 
 
-def finish(*started):
+def finish(*started, status=0):
     """What they said."""
     try:
         for process, _ in started:
@@ -78,19 +81,29 @@ def finish(*started):
         for process, _ in started:
             process.kill()
     said = [errors.read_text() for _, errors in started]
-    assert [process.exitcode for process, _ in started] == [0] * len(said), said
+    assert [process.exitcode for process, _ in started] == [status] * len(said), said
     return said
 
 
 @pytest.fixture(scope="module")
 def both(start):
-    """What two processes of one run said, each with one device."""
+    """What two processes of one run said, each with one device.
 
-    def both(config, workdir):
+    With `stop`, a part of what the first says, the second is asked to stop as soon as that is said.
+    """
+
+    def both(config, workdir, stop=None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        return finish(*(start(config, workdir, 2, rank, port) for rank in range(2)))
+        started = [start(config, workdir, 2, rank, port) for rank in range(2)]
+        if stop is None:
+            return finish(*started)
+        (first, errors), (second, _) = started
+        while first.is_alive() and not (errors.exists() and stop in errors.read_text()):
+            time.sleep(0.05)
+        os.kill(second.pid, signal.SIGTERM)
+        return finish(*started, status=interruption.RESUMABLE)
 
     return both
 
@@ -134,16 +147,22 @@ def losses(workdir, split="train"):
     return [entry["loss"] for entry in entries if entry["split"] == split]
 
 
-def test_eight_devices_then_two_then_one(elastic, then_two, tmp_path):
-    changing, one = tmp_path / "changing", then_two[1].with_name("one")
-    shutil.copytree(then_two[1], changing)
-    train.main(elastic, changing, allow_config_change=True)
-    found, wanted = survival.parameters(changing), survival.parameters(one)
-    assert found.keys() == wanted.keys()
-    for name, leaf in wanted.items():
-        np.testing.assert_allclose(found[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
-    np.testing.assert_allclose(losses(changing), losses(one), rtol=1e-5)
-    assert len(losses(one)) == elastic.steps
+def test_eight_devices_then_two_then_four_or_at_once_one(
+    elastic, from_eight, then_two, start, tmp_path
+):
+    one, fewer = from_eight.with_name("one"), shutil.copytree(from_eight, tmp_path / "fewer")
+    more = shutil.copytree(then_two[1], tmp_path / "more")
+    four = start(dataclasses.replace(elastic, mesh=MeshConfig(fsdp=2, model=2)), more, 4)
+    train.main(elastic, fewer, allow_config_change=True)
+    finish(four)
+    wanted = survival.parameters(one)
+    for workdir in (more, fewer):
+        found = survival.parameters(workdir)
+        assert found.keys() == wanted.keys()
+        for name, leaf in wanted.items():
+            np.testing.assert_allclose(found[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(losses(workdir), losses(one), rtol=1e-5)
+        assert len(losses(workdir)) == elastic.steps
 
 
 def test_adapters_that_eight_devices_train_are_those_of_one(config, start, tmp_path):
@@ -194,19 +213,23 @@ def test_two_processes_do_what_one_does_bit_for_bit(then_two, from_eight, both):
             assert (workdir / name).read_bytes() == (alone / name).read_bytes(), name
 
 
-def test_a_checkpoint_that_one_process_alone_finds_damaged(elastic, both, tmp_path):
+def test_two_processes_of_which_one_is_asked_to_stop_and_then_finds_damage(elastic, both, tmp_path):
     config = dataclasses.replace(
-        elastic, steps=2, checkpoint_every=1, eval_splits=(), mesh=MeshConfig(fsdp=2)
+        elastic, steps=10**5, checkpoint_every=1, eval_splits=(), mesh=MeshConfig(fsdp=2)
     )
     workdir = tmp_path / "run"
-    both(config, workdir)
+    # Both stop after the same step, which is saved.
+    first, _ = both(config, workdir, stop="step 2/")
+    last = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    assert f"stopped after step {last:,}; the same command goes on there" in first
+    assert len(losses(workdir)) == last
     # What the second process wrote is what it alone reads on the same mesh.
-    pieces = sorted((workdir / "checkpoints/2/state/ocdbt.process_1/d").iterdir())
+    pieces = sorted((workdir / f"checkpoints/{last}/state/ocdbt.process_1/d").iterdir())
     assert pieces
     for piece in pieces:
         os.truncate(piece, piece.stat().st_size // 2)
-    first, _ = both(config, workdir)
-    assert "checkpoints/2 is damaged where another process reads it" in first
-    assert "going on from step 1 of 2" in first
-    assert (workdir / "damaged_checkpoints/2").is_dir()
+    first, _ = both(dataclasses.replace(config, steps=last), workdir)
+    assert f"checkpoints/{last} is damaged where another process reads it" in first
+    assert f"going on from step {last - 1} of {last}" in first
+    assert (workdir / f"damaged_checkpoints/{last}").is_dir()
     assert (workdir / "model").is_dir()

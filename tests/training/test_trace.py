@@ -1,10 +1,21 @@
 # SPDX-FileCopyrightText: The pali authors
 # SPDX-License-Identifier: Apache-2.0
-"""`--profile`: what stands in its way is said before a step is lost."""
+"""`--profile` writes a trace; what stands in its way is said before a step is lost."""
+
+import dataclasses
 
 import pytest
 
+from pali import train
 from pali.training import trace
+
+
+def test_a_run_writes_a_trace(config, tmp_path, capsys):
+    config = dataclasses.replace(config, steps=6, eval_splits=(), checkpoint_every=6)
+    train.main(config, tmp_path, profile=True)
+    (written,) = (tmp_path / trace.FOLDER).rglob("*.xplane.pb")
+    assert b"train_step" in written.read_bytes()
+    assert f"a trace of steps is in {tmp_path / trace.FOLDER}" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path):
