@@ -28,11 +28,11 @@ of beams against "hf float32" (2), and misses, beside the fastest setting of the
     1.3 at batch 1      a step takes 17.6 ms, of which the head 14.3, as long as in float32: the
                         product unpacks bfloat16 as slowly as float32 is read
     2.5 in int8 there   the head takes 7.2 of 9.8 ms; encoding, once, 28
-    2 with shortlist    at 8 nearly. At 36 a third of the bfloat16 time is the encoder's, 0.99 s,
+    2 with shortlist    at 8 it is reached. At 36 a third of the bfloat16 time is the encoder's,
                         which no shortlist shortens; a step takes 67 ms, of which the head 46
-    2 in 36 languages   it looks once, but reads 36 prompts behind the picture as the peer does, and
-                        that is most of the work, the more so in mT5-base, whose eager encoder is
-                        faster than ours: 0.9 at greedy 36
+    2 in 36 languages   1.8: it looks once, but reads 36 prompts behind the picture as the peer
+                        does, and that is most of the work, the more so in mT5-base, whose eager
+                        encoder is faster than ours: 0.9 at greedy 36
 """
 
 from __future__ import annotations

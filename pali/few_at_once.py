@@ -16,8 +16,8 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
-TOGETHER = 2_500_000
-"""Numbers in the widest layer of a part: 4 pictures of ViT-B/16 at 224 pixels, 2 of So400m/14."""
+TOGETHER = 4_000_000
+"""Numbers in the widest layer of a part: of 8 pictures of ViT-B/16 4 at once, of So400m/14 2."""
 
 
 def few_at_once(run: Callable[..., Any], widest: int, *batch: Array) -> Any:

@@ -222,6 +222,40 @@ def test_each_part_holds_the_texts_of_its_tasks(config):
             assert tokenizer.decode(row.tolist()).startswith(f"Generate the {word} in ")
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """Each record has a number of its own as its target."""
+
+    size: int
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        return {"inputs": np.array([9]), "targets": np.array([10 + index, 1])}
+
+
+@pytest.mark.parametrize(("records", "batches"), [(3, 1), (16, 2), (19, 3)])
+def test_a_split_of_one_task_is_evaluated_once_and_padded(config, tmp_path, records, batches):
+    write_records([(Task("numbers", Numbers(records)), 1.0)], tmp_path, "train")
+    data = dataclasses.replace(config.data, records=str(tmp_path), short=())
+    config = dataclasses.replace(config, data=data, eval_splits=("train",), eval_batches=9)
+
+    def seen(shares):
+        with Inputs(config, {}, shares=shares) as data:
+            parts = [part for (part,) in data.evaluate("train")]
+        assert len(parts) == batches
+        assert {len(part["decoder_target_tokens"]) for part in parts} == {8 // shares[1]}
+        real = [
+            part["decoder_target_tokens"][part["decoder_loss_weights"].any(1)] for part in parts
+        ]
+        return np.concatenate(real)[:, 0].tolist()
+
+    every = list(range(10, 10 + records))
+    assert sorted(seen(((0,), 1))) == every
+    assert sorted(seen(((0,), 2)) + seen(((1,), 2))) == every
+
+
 def test_a_split_that_leaves_a_part_without_rows_fails_at_the_start(config):
     data = dataclasses.replace(config.data, batch_size=1)
     with pytest.raises(ValueError, match="has no row for the tasks of lengths"):
